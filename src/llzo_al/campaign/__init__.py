@@ -1,0 +1,1 @@
+"""The stages of a campaign, put together; knows nothing of FireWorks."""

@@ -1,0 +1,145 @@
+"""The data set that one training sees: exported once, then fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.initial import initial_key
+from llzo_al.dataset.export import write_deepmd, write_extxyz
+from llzo_al.dataset.records import Record, Split, usable
+from llzo_al.errors import StageError
+from llzo_al.files import fingerprint, run_stage
+
+MD_SOURCES = frozenset({"reference_md", "exploration"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedDataset:
+    """Training and held-out frames as DeePMD-kit reads them.
+
+    Attributes
+    ----------
+    token
+        Hash of what is in it.
+    training_systems
+        System directories, one for each composition, absolute.
+    test_systems
+        Held-out system directories for each test set, absolute.
+    training
+        Identities of the training frames.
+    counts
+        Frames in training, held out, and left out by the force cap.
+    """
+
+    token: str
+    training_systems: tuple[Path, ...]
+    test_systems: Mapping[str, tuple[Path, ...]]
+    training: tuple[str, ...]
+    counts: Mapping[str, int]
+
+
+def test_set_name(record: Record) -> str:
+    """Test set that a held-out frame belongs to: its source and kind of structure."""
+    if record.frame.provenance.source == "dimers":
+        return "dimers"
+    return f"{record.frame.provenance.source}: {record.frame.provenance.kind}"
+
+
+def is_md(test_set: str) -> bool:
+    """Whether a test set comes from molecular dynamics, which is what stopping looks at."""
+    return test_set.split(":")[0] in MD_SOURCES
+
+
+def export_dataset(campaign: Campaign, directory: Path, *, before_iteration: int | None) -> ExportedDataset:
+    """Write what is known so far as DeePMD-kit systems and extended XYZ.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    directory
+        Where the stage lives.
+    before_iteration
+        Only frames of earlier iterations (initial data are -1); None for all.
+
+    Raises
+    ------
+    StageError
+        If there is no usable training frame.
+    """
+    config = campaign.config
+    key = {
+        "before_iteration": before_iteration,
+        "initial": fingerprint(initial_key(campaign)),
+        "force_cap_eV_per_A": config.dataset.force_cap_eV_per_A,
+        "virials": config.training.trains_virials,
+        **campaign.level_of_theory,
+    }
+
+    def known(split: Split) -> list[Record]:
+        return [
+            record
+            for record in campaign.store.records(split=split, physics=campaign.physics)
+            if before_iteration is None or record.frame.provenance.iteration < before_iteration
+        ]
+
+    def compute(work: Path) -> dict[str, Any]:
+        training, excluded = usable(known("training"), config.dataset.force_cap_eV_per_A)
+        held_out, held_out_excluded = usable(known("held-out"), config.dataset.force_cap_eV_per_A)
+        if not training:
+            failed = campaign.store.counts(physics=campaign.physics).total.failed
+            raise StageError(
+                f"{campaign.directory.labels}: no usable training frame ({len(excluded)} are beyond "
+                f"dataset.force_cap_eV_per_A, {failed} labels failed); see "
+                "`llzo-al status` for the failures' causes"
+            )
+        sets: dict[str, list[Record]] = {}
+        for record in held_out:
+            sets.setdefault(test_set_name(record), []).append(record)
+        virials = config.training.trains_virials
+        training_systems = write_deepmd(
+            training, work / "training", elements=config.elements, virials=virials
+        )
+        test_systems = {
+            name: _relative(
+                write_deepmd(
+                    members, work / "held-out" / f"{number:02d}", elements=config.elements, virials=virials
+                ),
+                work,
+            )
+            for number, (name, members) in enumerate(sorted(sets.items()))
+        }
+        write_extxyz(training, work / "training.extxyz")
+        if held_out:
+            write_extxyz(held_out, work / "held-out.extxyz")
+        return {
+            "training": [record.identity for record in training],
+            "held_out": [record.identity for record in held_out],
+            "training_systems": _relative(training_systems, work),
+            "test_systems": test_systems,
+            "counts": {
+                "training": len(training),
+                "held_out": len(held_out),
+                "excluded": len(excluded) + len(held_out_excluded),
+            },
+        }
+
+    outputs = run_stage(directory, stage="dataset", key=key, compute=compute)
+    return ExportedDataset(
+        token=fingerprint([outputs["training"], outputs["held_out"]]),
+        training_systems=tuple(directory / name for name in outputs["training_systems"]),
+        test_systems={
+            name: tuple(directory / system for system in systems)
+            for name, systems in outputs["test_systems"].items()
+        },
+        training=tuple(outputs["training"]),
+        counts=outputs["counts"],
+    )
+
+
+def _relative(paths: Sequence[Path], directory: Path) -> list[str]:
+    return [str(path.relative_to(directory)) for path in paths]

@@ -1,0 +1,226 @@
+"""The campaign directory: where everything lies, which version wrote it, and who works in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from llzo_al import __version__
+from llzo_al.errors import UserError
+from llzo_al.files import read_json, write_json
+from llzo_al.process import LOCK_FD_VARIABLE
+
+FORMAT = 1
+"""Version of the layout; a directory of another version is refused."""
+
+
+@dataclass(frozen=True)
+class CampaignDirectory:
+    """Paths inside a campaign directory.
+
+    Attributes
+    ----------
+    root
+        The campaign directory itself, absolute.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The campaign file as resolved at the last run, with all defaults."""
+        return self.root / "campaign.yaml"
+
+    @property
+    def version_file(self) -> Path:
+        """Layout version and where the user's campaign file lies."""
+        return self.root / "campaign.json"
+
+    @property
+    def labels(self) -> Path:
+        """The label store."""
+        return self.root / "dataset" / "labels.sqlite"
+
+    @property
+    def initial(self) -> Path:
+        """Stages that make the initial data."""
+        return self.root / "initial"
+
+    @property
+    def final(self) -> Path:
+        """The final training and its test."""
+        return self.root / "final"
+
+    @property
+    def models(self) -> Path:
+        """The finished potential."""
+        return self.root / "models"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.root / "report"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of the run and of the workers."""
+        return self.root / "logs"
+
+    @property
+    def progress(self) -> Path:
+        """Progress of the tasks under way."""
+        return self.root / "logs" / "progress"
+
+    @property
+    def failures(self) -> Path:
+        """Failed tasks of the current run, one JSON line each."""
+        return self.root / "logs" / "failures.jsonl"
+
+    @property
+    def runs(self) -> Path:
+        """Start, end and memory of each run of the program, one JSON line each."""
+        return self.root / "logs" / "runs.jsonl"
+
+    def iteration(self, number: int) -> Path:
+        """Directory of an iteration's stages."""
+        return self.root / "iterations" / f"{number:03d}"
+
+    def create(self, campaign_file: Path) -> None:
+        """Make the directory, or check that an existing one is ours and of this version.
+
+        Raises
+        ------
+        UserError
+            If the directory cannot be written, holds something else, or is of another version.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not self.version_file.exists():
+                if any(entry.name != "run.lock" for entry in self.root.iterdir()):
+                    raise UserError(
+                        f"{self.root}: is not empty and is not a campaign directory (it has no "
+                        f"campaign.json); choose another `directory`, or remove it"
+                    )
+                write_json(
+                    self.version_file,
+                    {"format": FORMAT, "created_by": __version__, "campaign_file": str(campaign_file)},
+                )
+            self.check()
+            for directory in (self.labels.parent, self.logs, self.progress):
+                directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.root}: the campaign directory cannot be written ({error.strerror}); make it "
+                "writable, free space, or choose another `directory` in the campaign file"
+            ) from error
+
+    def check(self) -> None:
+        """Refuse what is not a campaign directory of this version.
+
+        Raises
+        ------
+        UserError
+            If `root` is missing, is something else, or has another layout version.
+        """
+        if not self.version_file.exists():
+            raise UserError(f"{self.root}: is not a campaign directory (it has no campaign.json)")
+        found = read_json(self.version_file).get("format")
+        if found != FORMAT:
+            raise UserError(
+                f"{self.root}: was written by another version (layout {found}, this program's is "
+                f"{FORMAT}); use the version named in campaign.json, or start a new directory and seed "
+                "it with this one's labels"
+            )
+
+
+class CampaignLock:
+    """Exclusive use of a campaign directory, by this process and all its descendants.
+
+    The lock belongs to an open file that every worker and engine inherits, so it is free only when the last
+    of them has ended: a new run cannot start beside an orphan of a killed one.
+    """
+
+    def __init__(self, directory: CampaignDirectory, *, patience_s: float = 20.0) -> None:
+        self._path = directory.root / "run.lock"
+        self._patience_s = patience_s
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> CampaignLock:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        deadline = time.monotonic() + self._patience_s
+        while not _try_lock(descriptor):
+            holder = _holder(descriptor)
+            if _alive(holder) or time.monotonic() > deadline:
+                os.close(descriptor)
+                raise UserError(
+                    f"{self._path.parent}: is being run already (process {holder}); wait for it, "
+                    "watch it with `llzo-al status`, or stop it first"
+                )
+            time.sleep(0.1)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid()}).encode(), 0)
+        os.set_inheritable(descriptor, True)
+        os.environ[LOCK_FD_VARIABLE] = str(descriptor)
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.environ.pop(LOCK_FD_VARIABLE, None)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def running_process(directory: CampaignDirectory) -> int | None:
+    """Process that runs the campaign now, or None."""
+    path = directory.root / "run.lock"
+    if not path.exists():
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if _try_lock(descriptor):
+            return None
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(descriptor: int) -> int | None:
+    try:
+        return int(json.loads(os.pread(descriptor, 200, 0))["pid"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _alive(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state != "Z"

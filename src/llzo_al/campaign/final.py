@@ -1,0 +1,129 @@
+"""The end of a campaign: final training on everything, and its held-out test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.closing import first_open_iteration
+from llzo_al.campaign.dataset_stage import ExportedDataset, export_dataset
+from llzo_al.campaign.iteration import (
+    TrainedModel,
+    Training,
+    derived_seed,
+    finished_training,
+    iteration_training,
+    run_training,
+)
+from llzo_al.errors import StageError, UpstreamError
+from llzo_al.evaluation.errors import ErrorSummary, pool
+from llzo_al.files import MANIFEST, finished, read_json, run_stage
+
+
+def final_dataset(campaign: Campaign) -> ExportedDataset:
+    """Export (or find) the data set of the final training: everything labelled so far."""
+    return export_dataset(
+        campaign, campaign.directory.final / "dataset", before_iteration=first_open_iteration(campaign)
+    )
+
+
+def train_final(campaign: Campaign, index: int, *, threads: int) -> TrainedModel:
+    """Train one of the final models, or find it finished."""
+    return run_training(campaign, _training(campaign, index), threads=threads, name=f"train-final-{index}")
+
+
+def finish(campaign: Campaign) -> dict[str, Any]:
+    """Gather the final models under ``models/`` and sum up their held-out test.
+
+    Raises
+    ------
+    UpstreamError
+        If no final training finished.
+    """
+    models = _finished(campaign)
+    if not models:
+        raise UpstreamError("no final training finished")
+    key = _key(models)
+
+    def compute(_: Path) -> dict[str, Any]:
+        campaign.directory.models.mkdir(exist_ok=True)
+        files = []
+        for model in models:
+            target = campaign.directory.models / f"model-{model.index}{model.file.suffix}"
+            temporary = target.with_name(f".{target.name}.tmp")
+            shutil.copyfile(model.file, temporary)
+            temporary.replace(target)
+            files.append(target.name)
+        return {"models": files, "tests": _pooled_tests(models)}
+
+    outputs = run_stage(campaign.directory.final / "test", stage="final_test", key=key, compute=compute)
+    campaign.say(f"final training tested on held-out frames: {_in_words(outputs['tests'])}")
+    return outputs
+
+
+def finished_final(campaign: Campaign) -> dict[str, Any] | None:
+    """Outputs of `finish` for the campaign as it stands, or None."""
+    directory = campaign.directory.final
+    if not (directory / "test" / MANIFEST).exists() or not (directory / "dataset" / MANIFEST).exists():
+        return None
+    known = read_json(directory / "dataset" / MANIFEST)["inputs"]["before_iteration"]
+    if known != first_open_iteration(campaign):
+        return None
+    models = _finished(campaign)
+    return finished(directory / "test", _key(models)) if models else None
+
+
+def final_models(campaign: Campaign) -> list[Path]:
+    """Files of the finished potential."""
+    outputs = finished_final(campaign)
+    if outputs is None:
+        raise StageError(f"{campaign.directory.models}: there is no finished potential yet")
+    return [campaign.directory.models / name for name in outputs["models"]]
+
+
+def _training(campaign: Campaign, index: int) -> Training:
+    config = campaign.config
+    last = first_open_iteration(campaign) - 1
+    warm = None
+    if config.training.warm_start and last >= 0:
+        warm = finished_training(campaign, iteration_training(campaign, last, index))
+    return Training(
+        index=index,
+        directory=campaign.directory.final / "train" / f"model-{index}",
+        dataset=final_dataset(campaign),
+        steps=config.training.final_steps or 2 * config.training.steps,
+        seed=derived_seed(config.seed, "final", index),
+        warm=warm,
+    )
+
+
+def _finished(campaign: Campaign) -> list[TrainedModel]:
+    size = campaign.config.training.committee_size
+    found = [finished_training(campaign, _training(campaign, index)) for index in range(size)]
+    return [model for model in found if model is not None]
+
+
+def _key(models: list[TrainedModel]) -> dict[str, Any]:
+    return {"models": [model.token for model in models]}
+
+
+def _pooled_tests(models: list[TrainedModel]) -> dict[str, Any]:
+    """Test of the first model, set by set, and over all sets."""
+    tests: Mapping[str, ErrorSummary] = models[0].result.tests
+    result = {name: summary.as_dict() for name, summary in tests.items()}
+    if tests:
+        result["all"] = pool(tests.values()).as_dict()
+    return result
+
+
+def _in_words(tests: Mapping[str, Mapping[str, float]]) -> str:
+    parts = [
+        f"{name} {values['energy_rmse_meV_per_atom']:.1f} meV/atom, "
+        f"{values['force_rmse_meV_per_A']:.0f} meV/Å"
+        for name, values in tests.items()
+        if name != "all"
+    ]
+    return "; ".join(parts) or "there are none"

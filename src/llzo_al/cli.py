@@ -1,0 +1,241 @@
+"""Command line of llzo-al."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+
+from llzo_al import __version__
+from llzo_al.errors import ExitCode, LlzoAlError, UserError
+
+app = typer.Typer(
+    name="llzo-al",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Train a machine-learned potential for Li7La3Zr2O12 and its relatives by active learning.
+
+One YAML file describes a campaign; [bold]run[/bold] starts it, and the same command continues it after any
+interruption.
+
+Exit codes: 0 converged (or the command succeeded), 2 a mistake in the input, 3 finished but not converged,
+1 anything else.""",
+)
+CONSOLE = Console()
+ERRORS = Console(stderr=True)
+
+CampaignFile = Annotated[
+    Path, typer.Argument(help="Campaign file (YAML).", metavar="FILE", show_default=False)
+]
+CampaignDir = Annotated[
+    Path,
+    typer.Argument(
+        help="Campaign directory, or the campaign file that names it.", metavar="DIR", show_default=False
+    ),
+]
+DirectoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        help="Campaign directory instead of the one that the campaign file names.",
+        show_default=False,
+    ),
+]
+LaunchpadOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--launchpad",
+        help="FireWorks launchpad file of a MongoDB, instead of the embedded LaunchPad.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"llzo-al {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="Directory to write campaign.yaml into.", metavar="DIR")],
+    template: Annotated[str, typer.Option(help="Which template to write.")] = "quickstart",
+) -> None:
+    """Write a commented campaign file to start from.
+
+    Example: [bold]llzo-al init my-campaign --template quickstart[/bold]
+    """
+    from llzo_al.config.templates import write_template
+
+    path = write_template(template, directory)
+    CONSOLE.print(f"wrote {path}\nnext: llzo-al validate {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def validate(file: CampaignFile, as_json: JsonOption = False) -> None:
+    """Check a campaign file without running anything, and print the plan.
+
+    The plan counts structures, labels, trainings and MD steps, and says what is missing on this machine.
+
+    Example: [bold]llzo-al validate examples/quickstart/campaign.yaml[/bold]
+    """
+    from llzo_al.config.load import load_campaign
+    from llzo_al.config.plan import make_plan, render_plan
+    from llzo_al.preflight import missing_parts
+
+    loaded = load_campaign(file)
+    plan = make_plan(loaded)
+    missing = missing_parts(loaded.config)
+    if as_json:
+        CONSOLE.print_json(json.dumps({"plan": plan.as_json(), "missing": missing}))
+    else:
+        CONSOLE.print(render_plan(plan))
+        for line in missing or ["nothing is missing on this machine"]:
+            CONSOLE.print(f"[yellow]missing:[/yellow] {line}" if missing else line, highlight=False)
+    if missing:
+        raise typer.Exit(ExitCode.USER_ERROR)
+
+
+@app.command()
+def run(
+    file: CampaignFile,
+    directory: DirectoryOption = None,
+    launchpad: LaunchpadOption = None,
+) -> None:
+    """Run a campaign, or continue it: the same command does both.
+
+    Finished labels, trainings and MD runs are never repeated; an interrupted training goes on from its last
+    checkpoint and an interrupted MD run from its restart file.
+
+    Example: [bold]llzo-al run examples/quickstart/campaign.yaml[/bold]
+    """
+    from llzo_al.running import run_campaign
+
+    raise typer.Exit(run_campaign(file, directory=directory, launchpad_file=launchpad, console=CONSOLE))
+
+
+@app.command()
+def status(directory: CampaignDir, as_json: JsonOption = False) -> None:
+    """Show where a campaign stands: what runs, what is done, what failed.
+
+    Example: [bold]llzo-al status examples/quickstart/llzo-quickstart[/bold]
+    """
+    from llzo_al.running import print_status
+
+    print_status(_campaign_directory(directory), console=CONSOLE, as_json=as_json)
+
+
+@app.command()
+def report(directory: CampaignDir, as_json: JsonOption = False) -> None:
+    """Write report/index.html and report/report.json, and print the table.
+
+    Example: [bold]llzo-al report examples/quickstart/llzo-quickstart[/bold]
+    """
+    from llzo_al.campaign.campaign import Campaign
+    from llzo_al.campaign.facts import write_campaign_report
+    from llzo_al.reporting.table import table
+
+    campaign = Campaign.open(_campaign_directory(directory))
+    facts, page = write_campaign_report(campaign)
+    if as_json:
+        typer.echo((page.parent / "report.json").read_text(encoding="utf-8"))
+        return
+    CONSOLE.print(table(facts))
+    CONSOLE.print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say which parts of the software stack are present on this machine, and whether they work.
+
+    Example: [bold]llzo-al doctor[/bold]
+    """
+    from llzo_al.doctor import as_json as checks_as_json
+    from llzo_al.doctor import diagnose, render
+
+    checks = diagnose()
+    if as_json:
+        CONSOLE.print_json(checks_as_json(checks))
+    else:
+        CONSOLE.print(render(checks))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lpad(context: typer.Context, directory: CampaignDir, launchpad: LaunchpadOption = None) -> None:
+    """Run FireWorks' own lpad on a campaign's LaunchPad; its web page too.
+
+    Examples: [bold]llzo-al lpad DIR get_wflows[/bold], [bold]llzo-al lpad DIR webgui -s[/bold]
+    """
+    from llzo_al.workflow.launchpads import lpad_command
+
+    raise typer.Exit(lpad_command(_campaign_directory(directory), launchpad, context.args))
+
+
+def _campaign_directory(path: Path) -> Path:
+    """Campaign directory of an argument that may be the campaign file."""
+    if path.is_file():
+        from llzo_al.config.load import load_campaign
+
+        return load_campaign(path).campaign_dir
+    if not path.exists():
+        raise UserError(f"{path}: no such campaign directory; `llzo-al run FILE` makes one")
+    return path
+
+
+def main() -> None:
+    """Entry of the ``llzo-al`` command."""
+    sys.exit(int(_main(sys.argv[1:])))
+
+
+def _main(arguments: list[str]) -> int:
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except LlzoAlError as error:
+        ERRORS.print(f"llzo-al: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return error.exit_code
+    except click.exceptions.Abort:
+        return ExitCode.FAILURE
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USER_ERROR
+    except KeyboardInterrupt:
+        ERRORS.print("llzo-al: interrupted; run the same command again to continue", highlight=False)
+        return ExitCode.FAILURE
+    except Exception as error:  # noqa: BLE001  (the last resort: told to the user, kept in a file)
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="llzo-al-", suffix=".log", delete=False, encoding="utf-8"
+        ) as handle:
+            traceback.print_exc(file=handle)
+        ERRORS.print(
+            f"llzo-al: unexpected {type(error).__name__}: {error}\nThis is a defect of the program; the "
+            f"details are in {handle.name}. What was finished is kept.",
+            style="red",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        return ExitCode.FAILURE
+    return result if isinstance(result, int) else ExitCode.CONVERGED
+
+
+if __name__ == "__main__":
+    main()

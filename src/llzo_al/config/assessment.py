@@ -1,0 +1,88 @@
+"""Coverage, selection and the rule that stops the loop."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from llzo_al.config.base import Count, CutoffA, NotNegative, Positive, Rule, Section, Share, at_most, smaller
+
+
+class Descriptor(Section):
+    """Model-independent description of an atom's environment: SOAP (dscribe)."""
+
+    cutoff_A: CutoffA = 6.0
+    """Radius of an environment (angstrom)."""
+    n_max: Annotated[int, Field(ge=1, le=16)] = 6
+    """Radial basis functions."""
+    l_max: Annotated[int, Field(ge=0, le=12)] = 4
+    """Largest degree of the spherical harmonics."""
+    sigma_A: Positive = 0.5
+    """Width of the Gaussians on the atoms (angstrom)."""
+    compression: Literal["crossover", "mu1nu1", "off"] = "crossover"
+    """Compression of the power spectrum; all of these tell elements apart."""
+
+
+class Coverage(Section):
+    """PCA coverage of You et al. (2024), Eqs. 2 to 6, and its ceiling."""
+
+    descriptor: Descriptor = Descriptor()
+    """Description of an atom's environment."""
+    bins: Annotated[int, Field(ge=2)] = 20
+    """Cells along each axis of a plane (N)."""
+    variance: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Share of the variance that the kept components hold."""
+    max_components: Annotated[int, Field(ge=2)] = 20
+    """Largest number of components, whatever the variance."""
+    environments_max: Count = 200000
+    """Largest number of environments of one element used from each side (a seeded sample beyond it)."""
+
+
+class Selection(Section):
+    """Which visited frames are labelled next."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (smaller("deviation_low_eV_per_A", "deviation_high_eV_per_A"),)
+
+    max_frames: Count = 50
+    """Most frames labelled for training in an iteration."""
+    deviation_low_eV_per_A: NotNegative = 0.05
+    """Below this deviation of the committee a frame is labelled only for uncovered environments."""
+    deviation_high_eV_per_A: Positive = 2.0
+    """Above this deviation a frame is taken for unphysical and not labelled."""
+    duplicate_distance: NotNegative = 0.02
+    """Two frames whose mean descriptors (standardised, root mean square over the features) are closer than
+    this count as the same."""
+    held_out_frames: Count = 4
+    """Evenly spaced frames of an iteration's held-out trajectories that are labelled for the test."""
+    energy_error_meV_per_atom: Positive = 5.0
+    """A labelled frame goes to training if the model's energy was wrong by more than this ..."""
+    force_error_meV_per_A: Positive = 150.0
+    """... or its forces (root mean square) by more than this; otherwise it is kept for the audit."""
+    relative_energy_error_percent: Positive | None = None
+    """The papers' criterion (1 %), if given: a share of the total energy (percent), which depends on the
+    zero of energy."""
+
+
+class Stopping(Section):
+    """When the campaign is converged: all of these at once."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        at_most("min_iterations", "max_iterations"),
+        at_most("consecutive", "max_iterations"),
+    )
+
+    coverage_ratio: Share = 0.95
+    """Pooled coverage divided by its split-half ceiling."""
+    energy_rmse_meV_per_atom: Positive = 5.0
+    """Energy error on held-out MD frames."""
+    force_rmse_meV_per_A: Positive = 150.0
+    """Force error on held-out MD frames."""
+    stable_runs_share: Share = 1.0
+    """Share of the exploration runs that the guard did not end."""
+    consecutive: Count = 1
+    """Iterations in a row that must meet all limits."""
+    min_iterations: Count = 2
+    """Iterations before the loop may stop."""
+    max_iterations: Count = 20
+    """Iterations after which the loop ends unconverged."""

@@ -1,0 +1,1 @@
+"""Coverage of atomic environments: descriptors, principal planes, cells, and their ceiling."""

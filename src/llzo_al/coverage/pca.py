@@ -1,0 +1,165 @@
+"""The principal space of one element: standardisation and PCA, fitted once and applied to any set.
+
+You et al., npj Comput. Mater. 10, 57 (2024): the columns of the descriptor matrix are standardised and
+projected on the leading eigenvectors of their covariance matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from llzo_al.coverage.environments import Float32Array
+
+RELATIVE_NOISE = 1e-4
+"""Relative change of a feature that is taken for noise: what a displacement of about 1e-4 angstrom makes."""
+ABSOLUTE_NOISE = 1e-8
+"""The same as a fraction of the descriptors' root mean square, for features that vanish by symmetry."""
+_CHUNK = 16384
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """Environments in a principal space.
+
+    Attributes
+    ----------
+    coordinates
+        Principal components, shape (n, n_components).
+    off
+        True where an environment differs in a feature that is constant in the set that the space was
+        fitted on, shape (n,): the components cannot show that difference.
+    """
+
+    coordinates: NDArray[np.float64]
+    off: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrincipalSpace:
+    """Standardisation and principal components of one element.
+
+    Attributes
+    ----------
+    mean, scale
+        Of the varying features, shape (n_varying,).
+    varying
+        Which features vary in the fitted set, shape (n_features,). The others are left out of the PCA.
+    constant_low, constant_high
+        Range, widened by the noise, of the constant features in the fitted set, shape (n_constant,).
+    components
+        Rows are unit vectors in the space of the standardised varying features, shape
+        (n_components, n_varying). Fewer than two that hold any variance are filled up with zero rows.
+    variance_shares
+        Share of the variance that each component holds, shape (n_components,).
+    n_fitted
+        Environments that the space was fitted on.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    varying: NDArray[np.bool_]
+    constant_low: NDArray[np.float64]
+    constant_high: NDArray[np.float64]
+    components: NDArray[np.float64]
+    variance_shares: NDArray[np.float64]
+    n_fitted: int
+
+    @property
+    def n_components(self) -> int:
+        """Number of components, at least 2."""
+        return len(self.components)
+
+    @property
+    def n_constant(self) -> int:
+        """Number of features that are constant in the fitted set."""
+        return len(self.constant_low)
+
+    @property
+    def variance_kept(self) -> float:
+        """Share of the variance that the components hold; 1 where nothing varies."""
+        return min(float(self.variance_shares.sum()), 1.0) if self.varying.any() else 1.0
+
+    def project(self, values: Float32Array) -> Projection:
+        """Project descriptors, shape (n, n_features)."""
+        coordinates = np.empty((len(values), self.n_components))
+        off = np.zeros(len(values), dtype=np.bool_)
+        constant = ~self.varying
+        for start in range(0, len(values), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            chunk = values[rows].astype(np.float64)
+            coordinates[rows] = ((chunk[:, self.varying] - self.mean) / self.scale) @ self.components.T
+            if self.n_constant:
+                rest = chunk[:, constant]
+                off[rows] = ((rest < self.constant_low) | (rest > self.constant_high)).any(axis=1)
+        return Projection(coordinates=coordinates, off=off)
+
+
+def fit_space(values: Float32Array, *, variance: float, max_components: int) -> PrincipalSpace:
+    """Fit an element's principal space.
+
+    A feature is constant if its range is below `RELATIVE_NOISE` of its magnitude plus `ABSOLUTE_NOISE` of the
+    descriptors' root mean square. Constant features cannot be standardised; they are left out of the PCA, and
+    an environment that differs in one of them is marked by `PrincipalSpace.project` as off the space.
+
+    Parameters
+    ----------
+    values
+        Descriptors, shape (n, n_features), n >= 1.
+    variance
+        Share of the variance to keep.
+    max_components
+        Largest number of components, at least 2.
+
+    Raises
+    ------
+    ValueError
+        If there is no environment.
+    """
+    if not len(values):
+        raise ValueError("a principal space needs at least one environment")
+    low = values.min(axis=0).astype(np.float64)
+    high = values.max(axis=0).astype(np.float64)
+    size = float(np.sqrt(np.einsum("ij,ij->", values, values, dtype=np.float64) / values.size))
+    noise = RELATIVE_NOISE * np.maximum(np.abs(low), np.abs(high)) + ABSOLUTE_NOISE * size
+    varying = high - low > noise
+    table = values[:, varying].astype(np.float64)
+    mean = table.mean(axis=0)
+    table -= mean
+    scale = np.sqrt(np.einsum("ij,ij->j", table, table) / len(table))
+    table /= scale
+    components, shares = _principal_components(table, variance=variance, max_components=max_components)
+    return PrincipalSpace(
+        mean=mean,
+        scale=scale,
+        varying=varying,
+        constant_low=(low - noise)[~varying],
+        constant_high=(high + noise)[~varying],
+        components=components,
+        variance_shares=shares,
+        n_fitted=len(values),
+    )
+
+
+def _principal_components(
+    table: NDArray[np.float64], *, variance: float, max_components: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Components (m, n_varying) and their shares of the variance (m,), for a standardised `table`."""
+    n_features = table.shape[1]
+    if n_features:
+        pca = PCA(svd_solver="covariance_eigh", copy=False).fit(table)
+        shares = np.asarray(pca.explained_variance_ratio_, dtype=np.float64)
+        enough = int(np.searchsorted(np.cumsum(shares), variance - 1e-12)) + 1
+        real = int(np.sum(shares > 1e-12 * shares[0]))
+        count = min(max(enough, 2), max_components, real)
+        components, shares = pca.components_[:count], shares[:count]
+    else:
+        components, shares = np.zeros((0, 0)), np.zeros(0)
+    missing = max(2 - len(components), 0)
+    return (
+        np.concatenate([components, np.zeros((missing, n_features))]),
+        np.concatenate([shares, np.zeros(missing)]),
+    )

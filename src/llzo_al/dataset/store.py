@@ -1,0 +1,407 @@
+"""The label store: every frame that was ever to be labelled, its label or failure, and its split.
+
+One SQLite file on one host, shared by any number of worker processes, also on a network file system with
+POSIX locks (rollback journal, never WAL). Every change is one transaction that is on disk before the call
+returns.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llzo_al.dataset import _rows, _sqlite
+from llzo_al.dataset.frames import Frame, Label, LabelFailure
+from llzo_al.dataset.identity import canonical, canonical_order, label_identities, physics_hash
+from llzo_al.dataset.records import (
+    SPLITS,
+    Counts,
+    Record,
+    Split,
+    SplitCounts,
+    array_bytes,
+    dataset_hash,
+    max_force,
+    usable,
+)
+from llzo_al.errors import StageError, UserError
+
+__all__ = ["SPLITS", "Counts", "LabelStore", "Record", "Split", "SplitCounts", "dataset_hash", "usable"]
+
+_CHUNK = 256
+_STATUS = {
+    "pending": "l.identity IS NULL AND x.identity IS NULL",
+    "labelled": "l.identity IS NOT NULL",
+    "unlabelled": "l.identity IS NULL",
+}
+_JOINED = (
+    "frames AS f LEFT JOIN labels AS l ON l.identity = f.identity "
+    "LEFT JOIN failures AS x ON x.identity = f.identity"
+)
+
+
+class LabelStore:
+    """The labels of a campaign.
+
+    Parameters
+    ----------
+    path
+        The SQLite file, ``dataset/labels.sqlite``; created with its directory if it is not there.
+
+    Raises
+    ------
+    UserError
+        If the file is of another format version, is no label store, or cannot be opened or created.
+    StageError
+        If it is damaged. Every method raises this for a damaged file, a full disk or a lock that is never
+        released, naming the file and the identity.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _sqlite.prepare(path)
+
+    def request(self, frames: Sequence[Frame], *, physics: Mapping[str, Any], split: Split) -> list[str]:
+        """Enter frames that are to be labelled; those that are known already stay as they are.
+
+        Parameters
+        ----------
+        frames
+            The frames; a frame may occur twice.
+        physics
+            What determines a label besides the structure.
+        split
+            "training", "held-out" or "candidate": fixed now, before any label exists. An identity that is
+            known keeps its split and its label, and the new provenance is added to its list.
+
+        Returns
+        -------
+        list of str
+            The identity of each frame, in order.
+        """
+        if split not in ("training", "held-out", "candidate"):
+            raise StageError(
+                f"{self.path}: frames cannot be requested for the split {split!r}; use 'training', "
+                "'held-out' or 'candidate' (a candidate becomes 'audit' by decide)"
+            )
+        identities = label_identities(frames, physics)
+        settings = physics_hash(physics)
+        text = json.dumps(canonical(physics), sort_keys=True)
+        with _sqlite.transaction(self.path, "entering frames") as database:
+            database.execute("INSERT OR IGNORE INTO physics VALUES (?, ?)", (settings, text))
+            for identity, frame in zip(identities, frames, strict=True):
+                _enter(database, identity, frame, settings, split)
+        return identities
+
+    def pending(
+        self, identities: Sequence[str] | None = None, *, physics: Mapping[str, Any] | None = None
+    ) -> list[tuple[str, Frame]]:
+        """Frames that are neither labelled nor failed, ordered by identity.
+
+        Parameters
+        ----------
+        identities
+            Only these; all by default.
+        physics
+            Only those of this physics; needed where the store holds frames of several.
+        """
+        keys = self._select(status="pending", split=None, identities=identities, physics=physics)
+        return [(record.identity, record.frame) for record in self._read(keys)]
+
+    def add_label(self, identity: str, label: Label, *, frame: Frame | None = None) -> bool:
+        """Store a label; it is on disk when this returns.
+
+        Parameters
+        ----------
+        identity
+            From `request`.
+        label
+            The label, in the order of atoms of the frame that `pending` handed out.
+        frame
+            The frame that was labelled, if it is not the one that `pending` handed out: it may hold the
+            same atoms in another order.
+
+        Returns
+        -------
+        bool
+            False if the identity has a label already, which is kept.
+
+        Raises
+        ------
+        StageError
+            If the identity is unknown, or the label does not fit it or holds a number that is not finite.
+        """
+        with _sqlite.transaction(self.path, "storing a label") as database:
+            n_atoms = self._n_atoms(database, identity)
+            forces = np.asarray(label.forces_eV_per_A, dtype=np.float64)
+            virial = None if label.virial_eV is None else np.asarray(label.virial_eV, dtype=np.float64)
+            _check_label(identity, n_atoms, label.energy_eV, forces, virial)
+            if _has(database, "labels", identity):
+                return False
+            if frame is not None:
+                forces = forces[self._permutation(database, identity, frame)]
+            values = (
+                float(label.energy_eV),
+                array_bytes(forces),
+                None if virial is None else array_bytes(virial),
+            )
+            database.execute(
+                "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (identity, *values, float(label.wall_s), max_force(forces), _rows.label_checksum(*values)),
+            )
+            database.execute("DELETE FROM failures WHERE identity = ?", (identity,))
+        return True
+
+    def add_failure(self, identity: str, failure: LabelFailure) -> bool:
+        """Store why a frame got no label; it is on disk when this returns.
+
+        Returns
+        -------
+        bool
+            False if the identity has a label, which is kept, or a failure, which is kept.
+        """
+        with _sqlite.transaction(self.path, "storing a failed label") as database:
+            self._n_atoms(database, identity)
+            if _has(database, "labels", identity):
+                return False
+            return (
+                database.execute(
+                    "INSERT OR IGNORE INTO failures VALUES (?, ?, ?)",
+                    (identity, failure.cause, failure.reason),
+                ).rowcount
+                > 0
+            )
+
+    def retry(self, identities: Sequence[str]) -> int:
+        """Put failed frames back to pending; returns how many there were."""
+        with _sqlite.transaction(self.path, "retrying failed labels") as database:
+            return database.execute(
+                "DELETE FROM failures WHERE identity IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(identities)),),
+            ).rowcount
+
+    def decide(self, identity: str, split: Split) -> None:
+        """Turn a labelled candidate into training or audit data, once.
+
+        Raises
+        ------
+        StageError
+            If the identity is unknown or not a labelled candidate, or was decided otherwise before.
+        """
+        if split not in ("training", "audit"):
+            raise StageError(f"{identity}: a candidate becomes 'training' or 'audit', not {split!r}")
+        with _sqlite.transaction(self.path, "deciding a candidate") as database:
+            self._n_atoms(database, identity)
+            query = "SELECT split, decided FROM frames WHERE identity = ?"
+            current, decided = database.execute(query, (identity,)).fetchone()
+            if decided and current == split:
+                return
+            if current != "candidate":
+                raise StageError(
+                    f"{self.path}: {identity} is {'decided as' if decided else 'not a candidate but'} "
+                    f"{current!r} already; a split is never changed after that"
+                )
+            if not _has(database, "labels", identity):
+                raise StageError(
+                    f"{self.path}: {identity} has no label yet; a candidate is decided by its label"
+                )
+            database.execute("UPDATE frames SET split = ?, decided = 1 WHERE identity = ?", (split, identity))
+
+    def records(
+        self,
+        *,
+        split: Split | Collection[Split] | None = None,
+        labelled: bool | None = True,
+        identities: Sequence[str] | None = None,
+        physics: Mapping[str, Any] | None = None,
+    ) -> Iterator[Record]:
+        """Records ordered by identity, whatever the order in which they were entered.
+
+        Parameters
+        ----------
+        split
+            Only of this split, or of these; of all by default.
+        labelled
+            True: with a label; False: without (pending or failed); None: both.
+        identities
+            Only these.
+        physics
+            Only those of this physics.
+
+        Raises
+        ------
+        UserError
+            If the records belong to several physics and `physics` is not given: labels of two methods
+            are never mixed.
+        StageError
+            If a row does not match its checksum, naming it.
+        """
+        status = {True: "labelled", False: "unlabelled", None: None}[labelled]
+        keys = self._select(status=status, split=split, identities=identities, physics=physics)
+        return self._read(keys)
+
+    def counts(
+        self,
+        *,
+        force_cap_eV_per_A: float | None = None,
+        identities: Sequence[str] | None = None,
+        physics: Mapping[str, Any] | None = None,
+    ) -> Counts:
+        """Numbers of frames by split and status; `excluded` counts labels above the cap."""
+        where, values = _conditions(None, None, identities, physics)
+        cap = float("inf") if force_cap_eV_per_A is None else force_cap_eV_per_A
+        with _sqlite.snapshot(self.path, "counting frames") as database:
+            rows = database.execute(
+                "SELECT f.split, count(*), count(l.identity), count(x.identity), "
+                f"total(l.max_force > ?) FROM {_JOINED} {where} GROUP BY f.split",
+                (cap, *values),
+            ).fetchall()
+            causes = database.execute(
+                f"SELECT x.cause, count(*) FROM {_JOINED} {where} GROUP BY x.cause ORDER BY x.cause", values
+            ).fetchall()
+        known = {
+            split: SplitCounts(
+                pending=total - labelled - failed, labelled=labelled, failed=failed, excluded=int(excluded)
+            )
+            for split, total, labelled, failed, excluded in rows
+        }
+        return Counts(
+            splits={split: known.get(split, SplitCounts()) for split in SPLITS},
+            failure_causes={cause: number for cause, number in causes if cause is not None},
+        )
+
+    def physics_in_use(self) -> dict[str, dict[str, Any]]:
+        """Every physics that a stored frame belongs to, by its hash."""
+        with _sqlite.snapshot(self.path, "reading the physics") as database:
+            rows = database.execute(
+                "SELECT hash, json FROM physics WHERE hash IN (SELECT physics FROM frames) ORDER BY hash"
+            ).fetchall()
+        return {key: _rows.parsed(self.path, key, "physics", text) for key, text in rows}
+
+    def _select(
+        self,
+        *,
+        status: str | None,
+        split: Split | Collection[Split] | None,
+        identities: Sequence[str] | None,
+        physics: Mapping[str, Any] | None,
+    ) -> list[str]:
+        """Identities in order; refuses several physics unless one is named."""
+        where, values = _conditions(status, split, identities, physics)
+        with _sqlite.snapshot(self.path, "reading frames") as database:
+            rows = database.execute(
+                f"SELECT f.identity, f.physics FROM {_JOINED} {where} ORDER BY f.identity", values
+            ).fetchall()
+        found = sorted({settings for _, settings in rows})
+        if len(found) > 1:
+            raise UserError(
+                f"{self.path}: the store holds frames of {len(found)} different labelling settings (physics "
+                f"{', '.join(key[:12] for key in found)}), which are never mixed; name the physics to use"
+            )
+        return [identity for identity, _ in rows]
+
+    def _read(self, identities: Sequence[str]) -> Iterator[Record]:
+        for start in range(0, len(identities), _CHUNK):
+            chunk = json.dumps(identities[start : start + _CHUNK])
+            with _sqlite.snapshot(self.path, "reading frames") as database:
+                rows = database.execute(
+                    f"{_rows.SELECT} FROM {_JOINED} WHERE f.identity IN (SELECT value FROM json_each(?)) "
+                    "ORDER BY f.identity",
+                    (chunk,),
+                ).fetchall()
+                provenances = _rows.provenances(self.path, database, chunk)
+            for row in rows:
+                yield _rows.record(self.path, row, provenances)
+
+    def _n_atoms(self, database: sqlite3.Connection, identity: str) -> int:
+        row = database.execute("SELECT n_atoms FROM frames WHERE identity = ?", (identity,)).fetchone()
+        if row is None:
+            raise StageError(
+                f"{self.path}: no frame {identity} was ever requested; request it before labelling"
+            )
+        return int(row[0])
+
+    def _permutation(self, database: sqlite3.Connection, identity: str, frame: Frame) -> list[int]:
+        """Index into `frame` of each atom of the stored frame."""
+        row = database.execute(f"{_rows.SELECT} FROM {_JOINED} WHERE f.identity = ?", (identity,)).fetchone()
+        provenances = _rows.provenances(self.path, database, json.dumps([identity]))
+        stored = _rows.record(self.path, row, provenances).frame
+        permutation = [0] * stored.n_atoms
+        for target, source in zip(canonical_order(stored), canonical_order(frame), strict=True):
+            permutation[target] = source
+        return permutation
+
+
+def _enter(database: sqlite3.Connection, identity: str, frame: Frame, settings: str, split: Split) -> None:
+    header = _rows.header(frame)
+    positions, cell = array_bytes(frame.positions_A), array_bytes(frame.cell_A)
+    database.execute(
+        "INSERT OR IGNORE INTO frames VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?)",
+        (
+            identity,
+            settings,
+            split,
+            frame.n_atoms,
+            header,
+            positions,
+            cell,
+            _rows.frame_checksum(header, positions, cell),
+        ),
+    )
+    provenance = json.dumps(asdict(frame.provenance), sort_keys=True)
+    known = [
+        text
+        for (text,) in database.execute(
+            "SELECT json FROM provenances WHERE identity = ? ORDER BY number", (identity,)
+        )
+    ]
+    if provenance not in known:
+        database.execute("INSERT INTO provenances VALUES (?, ?, ?)", (identity, len(known), provenance))
+
+
+def _has(database: sqlite3.Connection, table: str, identity: str) -> bool:
+    query = f"SELECT 1 FROM {table} WHERE identity = ?"
+    return database.execute(query, (identity,)).fetchone() is not None
+
+
+def _conditions(
+    status: str | None,
+    split: Split | Collection[Split] | None,
+    identities: Sequence[str] | None,
+    physics: Mapping[str, Any] | None,
+) -> tuple[str, list[str]]:
+    """WHERE clause and its values."""
+    clauses: list[str] = [] if status is None else [_STATUS[status]]
+    values: list[str] = []
+    if split is not None:
+        clauses.append("f.split IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps([split] if isinstance(split, str) else sorted(split)))
+    if identities is not None:
+        clauses.append("f.identity IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(list(identities)))
+    if physics is not None:
+        clauses.append("f.physics = ?")
+        values.append(physics_hash(physics))
+    return ("WHERE " + " AND ".join(clauses) if clauses else ""), values
+
+
+def _check_label(identity: str, n_atoms: int, energy_eV: float, forces: Any, virial: Any) -> None:
+    if forces.shape != (n_atoms, 3):
+        raise StageError(
+            f"label of {identity}: the forces have shape {forces.shape}, expected ({n_atoms}, 3)"
+        )
+    if virial is not None and virial.shape != (3, 3):
+        raise StageError(f"label of {identity}: the virial has shape {virial.shape}, expected (3, 3)")
+    if not (
+        np.isfinite(energy_eV) and np.isfinite(forces).all() and (virial is None or np.isfinite(virial).all())
+    ):
+        raise StageError(
+            f"label of {identity}: energy, forces or virial hold a number that is not finite; store it as a "
+            "failure instead"
+        )

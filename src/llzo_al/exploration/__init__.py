@@ -1,0 +1,1 @@
+"""Molecular dynamics that looks for what the training set does not hold yet."""

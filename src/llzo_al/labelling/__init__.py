@@ -1,0 +1,1 @@
+"""Labelling: energies, forces and virials from a reference."""

@@ -1,0 +1,163 @@
+"""The contract between the campaign and whoever computes energies, forces and virials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from llzo_al.config.labelling import ASECalculator, ClassicalReference, Labelling
+from llzo_al.dataset.frames import Frame, Label, LabelFailure
+from llzo_al.structures.initial import MDRun
+
+
+class Labeller(Protocol):
+    """Frames in; energies (eV), forces (eV/angstrom) and virials (eV) out, or the reason why not."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it ("classical reference", "ase:ase.calculators.emt.EMT")."""
+        ...
+
+    @property
+    def frames_per_job(self) -> int:
+        """Frames that one job labels."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Cores that one job uses."""
+        ...
+
+    def physics(self) -> dict[str, Any]:
+        """All and only what changes a label, JSON-serialisable, with the version of this form as ``format``.
+
+        Part of each label's identity: no path, queue, machine or time limit.
+        """
+        ...
+
+    def preflight(self) -> None:
+        """Find out, before anything is spent, whether this labeller can work on this machine.
+
+        Raises
+        ------
+        UserError
+            If it cannot; the message names the key of the campaign file and what to do.
+        """
+        ...
+
+    def label(
+        self, frames: Sequence[Frame], directory: Path, *, progress: Path | None = None
+    ) -> Iterator[tuple[int, Label | LabelFailure]]:
+        """Label frames, giving each result as soon as it is there.
+
+        Parameters
+        ----------
+        frames
+            What to label.
+        directory
+            Working directory of this job; nothing in it is needed afterwards.
+        progress
+            Where to tell the progress (see `llzo_al.progress`).
+
+        Yields
+        ------
+        tuple
+            The frame's index in `frames`, and its label or why there is none. Each index comes once.
+
+        Raises
+        ------
+        EngineError
+            If the labeller does not work at all, whatever the frame. What was given before stays valid.
+        """
+        ...
+
+    def snapshots(
+        self, run: MDRun, directory: Path, *, threads: int, progress: Path | None = None
+    ) -> list[tuple[Frame, Label | None]]:
+        """Run molecular dynamics with the reference's own forces and return its snapshots.
+
+        A run that was killed continues from what it left in `directory`.
+
+        Returns
+        -------
+        list of tuple
+            Snapshots in the order of time, each with its label where the run computed one with the label's
+            own settings, and with None where it is labelled like any other frame.
+
+        Raises
+        ------
+        EngineError
+            If the run ends without a snapshot.
+        """
+        ...
+
+
+def make_labeller(settings: Labelling, elements: Sequence[str]) -> Labeller:
+    """The labeller that the campaign file asks for.
+
+    Parameters
+    ----------
+    settings
+        Section `labelling` of the campaign file.
+    elements
+        Elements of the campaign, in the order of the type map.
+
+    Raises
+    ------
+    UserError
+        If the labeller does not know one of the elements, or its settings cannot be written down.
+    """
+    if isinstance(settings, ClassicalReference):
+        from llzo_al.labelling.classical import ClassicalLabeller
+
+        return ClassicalLabeller(settings, elements)
+    if isinstance(settings, ASECalculator):
+        from llzo_al.labelling.ase_calculator import ASELabeller
+
+        return ASELabeller(settings)
+    raise TypeError(f"no labeller for {type(settings).__name__}")
+
+
+def checked_label(
+    frame: Frame, *, energy_eV: Any, forces_eV_per_A: Any, virial_eV: Any, wall_s: float
+) -> Label | LabelFailure:
+    """A label, or a failure ("not finite", "wrong shape") if an engine's numbers are not one.
+
+    Parameters
+    ----------
+    frame
+        The frame that the numbers belong to.
+    energy_eV, forces_eV_per_A, virial_eV
+        What the engine gave: a number, shape (n_atoms, 3), and shape (3, 3) or None.
+    wall_s
+        Seconds that the engine worked on it.
+    """
+    try:
+        energy = float(energy_eV)
+        forces = np.array(forces_eV_per_A, dtype=np.float64)
+        virial = None if virial_eV is None else np.array(virial_eV, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        return LabelFailure(
+            cause="wrong shape", reason=f"the engine's result is not made of numbers: {error}"
+        )
+    for quantity, array, shape in (
+        ("forces", forces, (frame.n_atoms, 3)),
+        ("virial", virial, (3, 3)),
+    ):
+        if array is not None and array.shape != shape:
+            return LabelFailure(
+                cause="wrong shape", reason=f"shape of {quantity} is {array.shape}, expected {shape}"
+            )
+    bad = [
+        quantity
+        for quantity, array in (("energy", energy), ("forces", forces), ("virial", virial))
+        if array is not None and not np.isfinite(array).all()
+    ]
+    if bad:
+        return LabelFailure(
+            cause="not finite", reason=f"not finite: {', '.join(bad)} (energy {energy} eV); atoms may overlap"
+        )
+    return Label(energy_eV=energy, forces_eV_per_A=forces, virial_eV=virial, wall_s=wall_s)

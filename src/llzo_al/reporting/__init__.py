@@ -1,0 +1,1 @@
+"""Facts in, one page and one table out."""

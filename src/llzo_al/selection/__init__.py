@@ -1,0 +1,1 @@
+"""Which frames are labelled, what becomes of them, and when the loop ends."""

@@ -1,0 +1,174 @@
+"""The rule that ends the loop, and its reasons in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llzo_al.config.assessment import Stopping
+from llzo_al.errors import StageError
+
+_ENDINGS_TOLD = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterationSummary:
+    """What an iteration came to.
+
+    Attributes
+    ----------
+    iteration
+        Its number, from 0.
+    coverage_ratio
+        Pooled coverage as a share of its ceiling; None where it could not be measured.
+    element_ratios
+        The same for each element.
+    energy_rmse_meV_per_atom, force_rmse_meV_per_A
+        Errors on the held-out MD frames; None where there are none.
+    n_held_out_md_frames
+        Number of those frames.
+    runs, stable_runs
+        Exploration runs, and those that reached their end.
+    endings
+        For each run that the guard ended, which one and why.
+    """
+
+    iteration: int
+    coverage_ratio: float | None
+    element_ratios: Mapping[str, float | None] = field(default_factory=dict)
+    energy_rmse_meV_per_atom: float | None
+    force_rmse_meV_per_A: float | None
+    n_held_out_md_frames: int
+    runs: int
+    stable_runs: int
+    endings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Whether the loop ends.
+
+    Attributes
+    ----------
+    converged
+        All limits are met.
+    stop
+        The loop ends: converged, or at the iteration limit.
+    reasons
+        Where it is not converged, each limit that is missed; where it is, each that is met.
+    """
+
+    converged: bool
+    stop: bool
+    reasons: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-serialisable values."""
+        return {"converged": self.converged, "stop": self.stop, "reasons": list(self.reasons)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    met: bool
+    words: str
+
+
+def decide(history: Sequence[IterationSummary], settings: Stopping) -> Decision:
+    """Decide whether the loop ends after the last iteration of `history`.
+
+    It is converged if the last `consecutive` iterations each meet every limit: the coverage ratio, the energy
+    and force error on held-out MD frames, and the share of stable runs; and if there were `min_iterations`.
+    It ends unconverged after `max_iterations`. What could not be measured is not met.
+
+    Parameters
+    ----------
+    history
+        All iterations so far, in order.
+    settings
+        The limits.
+
+    Raises
+    ------
+    StageError
+        If the history is empty or out of order.
+    """
+    if not history:
+        raise StageError("the stopping rule needs at least one finished iteration")
+    numbers = [summary.iteration for summary in history]
+    if numbers != sorted(set(numbers)):
+        raise StageError(f"iterations are out of order: {numbers}, expected each once and ascending")
+    verdicts = _verdicts(history[-1], settings)
+    met = [verdict.words for verdict in verdicts if verdict.met]
+    missed = [verdict.words for verdict in verdicts if not verdict.met]
+    in_a_row = _passing_in_a_row(history, settings)
+    if not missed and in_a_row < settings.consecutive:
+        missed.append(f"all limits met in {in_a_row} of {settings.consecutive} consecutive iterations")
+    if len(history) < settings.min_iterations:
+        missed.append(f"{len(history)} of at least {settings.min_iterations} iterations done")
+    if not missed:
+        return Decision(converged=True, stop=True, reasons=tuple(met))
+    if len(history) >= settings.max_iterations:
+        missed.append(f"iteration limit of {settings.max_iterations} reached without convergence")
+        return Decision(converged=False, stop=True, reasons=tuple(missed))
+    return Decision(converged=False, stop=False, reasons=tuple(missed))
+
+
+def _passing_in_a_row(history: Sequence[IterationSummary], settings: Stopping) -> int:
+    count = 0
+    for summary in reversed(history):
+        if not all(verdict.met for verdict in _verdicts(summary, settings)):
+            break
+        count += 1
+    return count
+
+
+def _verdicts(summary: IterationSummary, settings: Stopping) -> list[_Verdict]:
+    return [
+        _coverage(summary, settings.coverage_ratio),
+        _error(
+            "energy", summary.energy_rmse_meV_per_atom, settings.energy_rmse_meV_per_atom, "meV/atom", summary
+        ),
+        _error("force", summary.force_rmse_meV_per_A, settings.force_rmse_meV_per_A, "meV/Å", summary),
+        _stability(summary, settings.stable_runs_share),
+    ]
+
+
+def _coverage(summary: IterationSummary, limit: float) -> _Verdict:
+    ratio = summary.coverage_ratio
+    if ratio is None or not math.isfinite(ratio):
+        return _Verdict(
+            met=False, words="coverage ratio not measured: the visited set cannot be split in halves"
+        )
+    known = {symbol: value for symbol, value in summary.element_ratios.items() if value is not None}
+    lowest = min(known, key=lambda symbol: known[symbol]) if known else None
+    aside = f" ({lowest} lowest: {known[lowest]:.3f})" if lowest is not None else ""
+    met = ratio >= limit
+    return _Verdict(met=met, words=f"coverage ratio {ratio:.3f} {'>=' if met else '<'} {limit:g}{aside}")
+
+
+def _error(name: str, value: float | None, limit: float, unit: str, summary: IterationSummary) -> _Verdict:
+    frames = summary.n_held_out_md_frames
+    if value is None or frames < 1:
+        return _Verdict(met=False, words=f"{name} RMSE not measured: no labelled held-out MD frame")
+    if not math.isfinite(value):
+        return _Verdict(met=False, words=f"{name} RMSE is not a finite number")
+    met = value <= limit
+    where = f"on {frames} held-out MD frame{'s' if frames != 1 else ''}"
+    return _Verdict(met=met, words=f"{name} RMSE {value:.4g} {'<=' if met else '>'} {limit:g} {unit} {where}")
+
+
+def _stability(summary: IterationSummary, limit: float) -> _Verdict:
+    if summary.runs < 1:
+        return _Verdict(met=False, words="no MD run explored")
+    unstable = summary.runs - summary.stable_runs
+    met = summary.stable_runs / summary.runs >= limit - 1e-12
+    if not unstable:
+        return _Verdict(met=met, words=f"all of {summary.runs} runs stable")
+    told = "; ".join(summary.endings[:_ENDINGS_TOLD])
+    more = len(summary.endings) - _ENDINGS_TOLD
+    causes = f": {told}" if told else ""
+    causes += f"; and {more} more" if more > 0 else ""
+    share = "" if met else f" (stable share {summary.stable_runs / summary.runs:.2f} < {limit:g})"
+    return _Verdict(met=met, words=f"{unstable} of {summary.runs} runs ended by the guard{share}{causes}")

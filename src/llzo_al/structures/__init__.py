@@ -1,0 +1,1 @@
+"""Initial structures: crystals, dimers and the starts of reference dynamics."""

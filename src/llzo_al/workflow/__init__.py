@@ -1,0 +1,1 @@
+"""The only home of FireWorks: tasks, growth of the loop, LaunchPads, workers."""

@@ -1,0 +1,155 @@
+"""Opening a campaign's LaunchPad, and FireWorks' own command line on it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from fireworks.core.launchpad import LaunchPad
+from fireworks.scripts import lpad_run
+from monty.serialization import loadfn
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+
+from llzo_al.errors import UserError
+from llzo_al.workflow.embedded import EmbeddedLaunchPad
+from llzo_al.workflow.repair import RepairReport, archive_all, repair, rerun_of_worker
+
+__all__ = [
+    "LAUNCHPAD_NAME",
+    "RepairReport",
+    "archive_all",
+    "lpad_command",
+    "open_launchpad",
+    "repair",
+    "rerun_of_worker",
+]
+
+LAUNCHPAD_NAME = "launchpad.sqlite"
+CONNECTION_TIMEOUT_S = 5.0
+
+
+def open_launchpad(campaign_dir: Path, launchpad_file: Path | None = None) -> LaunchPad:
+    """Open the LaunchPad of a campaign, ready for use.
+
+    Parameters
+    ----------
+    campaign_dir
+        The campaign directory; the embedded LaunchPad is its file ``launchpad.sqlite``.
+    launchpad_file
+        A FireWorks launchpad file (YAML or JSON) that names a MongoDB server, used instead of the embedded
+        LaunchPad.
+
+    Returns
+    -------
+    LaunchPad
+        An `EmbeddedLaunchPad`, or FireWorks' own on the MongoDB server. A database without any fireworks is
+        set up.
+
+    Raises
+    ------
+    UserError
+        If the launchpad file is missing or wrong, its server cannot be reached or refuses access, or the
+        embedded LaunchPad cannot be used (see `EmbeddedLaunchPad`).
+    """
+    if launchpad_file is None:
+        return EmbeddedLaunchPad(campaign_dir / LAUNCHPAD_NAME)
+    settings = _read_launchpad_file(launchpad_file)
+    options = {"serverSelectionTimeoutMS": int(1000 * CONNECTION_TIMEOUT_S), "connectTimeoutMS": 5000}
+    probe = {**settings, "mongoclient_kwargs": {**(settings.get("mongoclient_kwargs") or {}), **options}}
+    where = "the server of its URI" if settings.get("uri_mode") else _address(settings)
+    try:
+        launchpad = LaunchPad.from_dict(probe)
+        try:
+            _set_up(launchpad)
+        finally:
+            launchpad.connection.close()
+        return LaunchPad.from_dict(settings)
+    except ConnectionFailure as error:
+        raise UserError(
+            f"{launchpad_file}: no MongoDB answered at {where} in {CONNECTION_TIMEOUT_S:.0f} s. Start the "
+            "server, correct host and port, or leave the launchpad file out to use the embedded LaunchPad"
+        ) from error
+    except OperationFailure as error:
+        raise UserError(
+            f"{launchpad_file}: MongoDB at {where} refused access ({error}). "
+            "Check name, username, password and authsource"
+        ) from error
+    except (PyMongoError, TypeError, ValueError) as error:
+        raise UserError(f"{launchpad_file}: cannot be used for MongoDB ({error})") from error
+
+
+def lpad_command(campaign_dir: Path, launchpad_file: Path | None, arguments: Sequence[str]) -> int:
+    """Run FireWorks' command line ``lpad`` on a campaign's LaunchPad, its web page included.
+
+    Parameters
+    ----------
+    campaign_dir
+        The campaign directory.
+    launchpad_file
+        As for `open_launchpad`.
+    arguments
+        What would follow ``lpad``, such as ``["get_wflows", "-d", "more"]``.
+
+    Returns
+    -------
+    int
+        The exit code; ``lpad`` has printed to standard output and error.
+
+    Raises
+    ------
+    UserError
+        If ``lpad`` refuses the arguments' values, or the arguments would choose another LaunchPad.
+    """
+    if "init" in arguments[:1]:
+        raise UserError(
+            "lpad init: writes a launchpad file for another LaunchPad; this campaign's is ready for use. "
+            "For a MongoDB, write the file by hand after the template in configs/"
+        )
+    for argument in arguments:
+        short = argument.startswith("-l") and argument != "-lm"
+        if short or argument.startswith("--launchp"):
+            raise UserError(f"lpad {argument}: the campaign's own LaunchPad is used; leave this option out")
+    launchpad = open_launchpad(campaign_dir, launchpad_file)
+
+    def own_launchpad(_: Any) -> LaunchPad:
+        return launchpad
+
+    with mock.patch.object(lpad_run, "get_lp", own_launchpad):
+        try:
+            return int(lpad_run.lpad(list(arguments)))
+        except SystemExit as error:
+            if isinstance(error.code, str):
+                print(error.code, file=sys.stderr)
+                return 1
+            return error.code or 0
+        except (ValueError, SyntaxError, FileNotFoundError, PyMongoError) as error:
+            raise UserError(f"lpad {' '.join(arguments)}: {error}") from error
+
+
+def _read_launchpad_file(path: Path) -> dict[str, Any]:
+    try:
+        settings = loadfn(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: the launchpad file is missing") from error
+    except Exception as error:  # monty's YAML and JSON readers share no base class
+        raise UserError(f"{path}: cannot be read as YAML or JSON ({error})") from error
+    if not isinstance(settings, dict) or not settings.get("host"):
+        raise UserError(
+            f"{path}: is not a FireWorks launchpad file: expected at least 'host', for example localhost"
+        )
+    return settings
+
+
+def _address(settings: dict[str, Any]) -> str:
+    return f"{settings['host']}:{settings.get('port') or 27017}"
+
+
+def _set_up(launchpad: LaunchPad) -> None:
+    """Check that the database answers and may be read, and initialise an empty one."""
+    launchpad.connection.admin.command("ping")
+    if launchpad.fw_id_assigner.find_one() is None and launchpad.fireworks.find_one() is None:
+        launchpad._restart_ids(1, 1)
+        launchpad.tuneup()

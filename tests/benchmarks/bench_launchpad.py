@@ -1,0 +1,91 @@
+"""Cost of an empty firework on the embedded LaunchPad and on plain, in-memory mongomock.
+
+Run it as a program: ``python tests/benchmarks/bench_launchpad.py [--fireworks 1000]``. Each firework is
+checked out, run and completed by FireWorks' own Rocket. They come in workflows of a given size, since
+FireWorks reads and writes a whole workflow document at each step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import mongomock
+import mongomock.gridfs
+from fireworks import Firework, FWorker, LaunchPad, Workflow
+from fireworks.core import launchpad as fireworks_launchpad
+from fireworks.core.rocket_launcher import rapidfire
+from fireworks.user_objects.firetasks.script_task import PyTask
+
+from llzo_al.workflow.embedded import EmbeddedLaunchPad
+
+
+def in_memory_launchpad(_: Path) -> LaunchPad:
+    """FireWorks' LaunchPad on mongomock, without any durability."""
+    mongomock.gridfs.enable_gridfs_integration()
+    with mock.patch.object(fireworks_launchpad, "MongoClient", mongomock.MongoClient):
+        launchpad = LaunchPad(strm_lvl="CRITICAL")
+    launchpad.reset("", require_password=False)
+    return launchpad
+
+
+def embedded_launchpad(directory: Path) -> LaunchPad:
+    """The embedded LaunchPad."""
+    return EmbeddedLaunchPad(directory / "launchpad.sqlite")
+
+
+@contextlib.contextmanager
+def quiet_workplace() -> Iterator[Path]:
+    """An empty directory that is current, since FireWorks runs where it is, with FireWorks' prints dropped."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
+        try:
+            yield Path(name)
+        finally:
+            os.chdir(before)
+
+
+def time_per_firework_ms(make: Callable[[Path], LaunchPad], fireworks: int, size: int) -> tuple[float, float]:
+    """Milliseconds per firework for adding it and for running it."""
+    with quiet_workplace() as directory:
+        launchpad = make(directory)
+        started = time.perf_counter()
+        for first in range(0, fireworks, size):
+            group = [Firework(PyTask(func="os.getpid"), name=f"f{first + i}") for i in range(size)]
+            launchpad.add_wf(Workflow(group, {group[0]: group[1:]} if size > 1 else {}))
+        added = time.perf_counter()
+        rapidfire(launchpad, FWorker(), m_dir=str(directory), strm_lvl="CRITICAL", sleep_time=1)
+        ended = time.perf_counter()
+        completed = launchpad.get_fw_ids({"state": "COMPLETED"}, count_only=True)
+        if completed != fireworks:
+            raise RuntimeError(f"{completed} of {fireworks} fireworks were completed")
+        return 1000 * (added - started) / fireworks, 1000 * (ended - added) / fireworks
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fireworks", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 20])
+    parser.add_argument("--embedded-only", action="store_true")
+    arguments = parser.parse_args()
+    print(f"{'LaunchPad':<12}{'fireworks':>10}{'per workflow':>14}{'add, ms':>10}{'run, ms':>10}")
+    launchpads = {"embedded": embedded_launchpad, "in memory": in_memory_launchpad}
+    if arguments.embedded_only:
+        del launchpads["in memory"]
+    for fireworks in arguments.fireworks:
+        for size in arguments.sizes:
+            for name, make in launchpads.items():
+                add, run = time_per_firework_ms(make, fireworks, size)
+                print(f"{name:<12}{fireworks:>10}{size:>14}{add:>10.2f}{run:>10.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from llzo_al.campaign.directory import FORMAT, CampaignDirectory, CampaignLock, running_process
+from llzo_al.errors import UserError
+from llzo_al.process import LOCK_FD_VARIABLE
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from llzo_al.campaign.directory import CampaignDirectory, CampaignLock
+with CampaignLock(CampaignDirectory(Path(sys.argv[1]))):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+HOLDER_WITH_ORPHAN = """
+import subprocess, sys, time
+from pathlib import Path
+from llzo_al.campaign.directory import CampaignDirectory, CampaignLock
+from llzo_al.process import inherited_locks
+with CampaignLock(CampaignDirectory(Path(sys.argv[1]))):
+    sleep = [sys.executable, "-c", "import time; time.sleep(2)"]
+    orphan = subprocess.Popen(sleep, pass_fds=inherited_locks())
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def place(tmp_path):
+    directory = CampaignDirectory(tmp_path / "campaign")
+    directory.create(tmp_path / "campaign.yaml")
+    return directory
+
+
+def start(script, place):
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(place.root)], stdout=subprocess.PIPE, start_new_session=True
+    )
+    with process.stdout:
+        assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_create_is_idempotent_and_checks_version(place, tmp_path):
+    place.create(tmp_path / "campaign.yaml")
+    place.check()
+    about = json.loads(place.version_file.read_text())
+    assert about["format"] == FORMAT
+    about["format"] = FORMAT + 1
+    place.version_file.write_text(json.dumps(about))
+    with pytest.raises(UserError, match="another version"):
+        place.create(tmp_path / "campaign.yaml")
+
+
+def test_foreign_directory_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="not a campaign directory"):
+        CampaignDirectory(tmp_path).create(tmp_path / "campaign.yaml")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_file_in_the_way_is_a_user_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        CampaignDirectory(tmp_path / "file" / "campaign").create(tmp_path / "campaign.yaml")
+
+
+def test_second_run_is_refused_at_once(place):
+    holder = start(HOLDER, place)
+    try:
+        started = time.monotonic()
+        with pytest.raises(UserError, match=f"being run already .process {holder.pid}"), CampaignLock(place):
+            pass
+        assert time.monotonic() - started < 5
+        assert running_process(place) == holder.pid
+    finally:
+        holder.kill()
+        holder.wait()
+    assert running_process(place) is None
+
+
+def test_lock_waits_for_the_orphans_of_a_killed_run(place):
+    holder = start(HOLDER_WITH_ORPHAN, place)
+    holder.kill()
+    holder.wait()
+    started = time.monotonic()
+    with CampaignLock(place):
+        waited = time.monotonic() - started
+        assert waited > 0.5
+        assert os.environ[LOCK_FD_VARIABLE]
+    assert LOCK_FD_VARIABLE not in os.environ
+
+
+def test_lock_gives_up_when_the_orphan_stays(place):
+    holder = start(HOLDER_WITH_ORPHAN, place)
+    holder.kill()
+    holder.wait()
+    with pytest.raises(UserError, match="being run already"), CampaignLock(place, patience_s=0.2):
+        pass
+
+
+def test_paths_lie_inside(place):
+    for path in (place.labels, place.iteration(3), place.failures, place.progress):
+        assert Path(place.root) in path.parents

@@ -1,0 +1,71 @@
+"""Progress files: written now and then, read whole, gone at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from llzo_al.progress import Progress, ProgressFile, read_progress
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    ProgressFile(tmp_path / "train-0.json", task="train model 0", total=400).update(
+        100, "force RMSE 210 meV/Å"
+    )
+    (progress,) = read_progress(tmp_path)
+    assert (progress.task, progress.done, progress.total, progress.unit) == (
+        "train model 0",
+        100,
+        400,
+        "steps",
+    )
+    assert progress.detail == "force RMSE 210 meV/Å"
+    assert progress.started <= progress.updated
+
+
+def test_updates_within_the_interval_are_left_out_unless_forced(tmp_path: Path) -> None:
+    file = ProgressFile(tmp_path / "md.json", task="MD", total=10, interval_s=3600)
+    file.update(1)
+    file.update(2)
+    assert read_progress(tmp_path)[0].done == 1
+    file.update(10, force=True)
+    assert read_progress(tmp_path)[0].done == 10
+
+
+def test_a_closed_file_is_gone_and_closing_twice_is_allowed(tmp_path: Path) -> None:
+    file = ProgressFile(tmp_path / "md.json", task="MD", total=10)
+    file.update(1)
+    file.close()
+    file.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = ProgressFile(None, task="MD", total=10)
+    file.update(5, force=True)
+    file.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_gone_files_and_files_of_other_kinds_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "empty.json").touch()
+    (tmp_path / "other.json").write_text('{"who": "me"}')
+    (tmp_path / "list.json").write_text("[1]")
+    ProgressFile(tmp_path / "md.json", task="MD", total=10).update(1)
+    assert [p.task for p in read_progress(tmp_path)] == ["MD"]
+
+
+def test_a_missing_directory_has_no_tasks(tmp_path: Path) -> None:
+    assert read_progress(tmp_path / "absent") == []
+
+
+@pytest.mark.parametrize(
+    ("done", "left_s"),
+    [(0, None), (25, 30.0), (100, 0.0), (120, 0.0)],
+    ids=["none", "quarter", "all", "more"],
+)
+def test_time_left_follows_the_mean_speed(done: int, left_s: float | None) -> None:
+    progress = Progress(task="MD", done=done, total=100, started=1000.0, updated=1010.0)
+    assert progress.left_s == left_s
