@@ -35,7 +35,7 @@ def test_progress_is_a_plain_line_without_a_terminal(tmp_path, monkeypatch):
     ProgressFile(path, task="train model 0", total=200).update(50, "force RMSE 210")
     with display.showing():
         display.update()
-    assert "train model 0: 50/200 steps (25 %)" in stream.getvalue()
+    assert "a, train model 0: 50/200 steps (25 %)" in stream.getvalue()
     assert "force RMSE 210" in stream.getvalue()
 
 

@@ -9,17 +9,13 @@ import pytest
 from llzo_al.progress import Progress, ProgressFile, read_progress
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_what_is_written_is_read_and_named_by_its_file(tmp_path: Path) -> None:
     ProgressFile(tmp_path / "train-0.json", task="train model 0", total=400).update(
         100, "force RMSE 210 meV/Å"
     )
     (progress,) = read_progress(tmp_path)
-    assert (progress.task, progress.done, progress.total, progress.unit) == (
-        "train model 0",
-        100,
-        400,
-        "steps",
-    )
+    assert progress.task == "train 0, train model 0"
+    assert (progress.done, progress.total, progress.unit) == (100, 400, "steps")
     assert progress.detail == "force RMSE 210 meV/Å"
     assert progress.started <= progress.updated
 
@@ -54,7 +50,7 @@ def test_half_gone_files_and_files_of_other_kinds_are_passed_over(tmp_path: Path
     (tmp_path / "other.json").write_text('{"who": "me"}')
     (tmp_path / "list.json").write_text("[1]")
     ProgressFile(tmp_path / "md.json", task="MD", total=10).update(1)
-    assert [p.task for p in read_progress(tmp_path)] == ["MD"]
+    assert [p.task for p in read_progress(tmp_path)] == ["md, MD"]
 
 
 def test_a_missing_directory_has_no_tasks(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import traceback
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
@@ -31,6 +30,7 @@ Exit codes: 0 converged (or the command succeeded), 2 a mistake in the input, 3 
 )
 CONSOLE = Console()
 ERRORS = Console(stderr=True)
+_INTERRUPTED = 130
 
 CampaignFile = Annotated[
     Path, typer.Argument(help="Campaign file (YAML).", metavar="FILE", show_default=False)
@@ -212,14 +212,17 @@ def _main(arguments: list[str]) -> int:
     except LlzoAlError as error:
         ERRORS.print(f"llzo-al: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return error.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         return ExitCode.FAILURE
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        message = error.format_message()
+        ERRORS.print(
+            f"llzo-al: {message}\nllzo-al --help, and --help after any command, say what is allowed",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
         return ExitCode.USER_ERROR
-    except KeyboardInterrupt:
-        ERRORS.print("llzo-al: interrupted; run the same command again to continue", highlight=False)
-        return ExitCode.FAILURE
     except Exception as error:  # noqa: BLE001  (the last resort: told to the user, kept in a file)
         with tempfile.NamedTemporaryFile(
             "w", prefix="llzo-al-", suffix=".log", delete=False, encoding="utf-8"
@@ -233,6 +236,9 @@ def _main(arguments: list[str]) -> int:
             markup=False,
             soft_wrap=True,
         )
+        return ExitCode.FAILURE
+    if result == _INTERRUPTED:
+        ERRORS.print("llzo-al: interrupted; run the same command again to continue", highlight=False)
         return ExitCode.FAILURE
     return result if isinstance(result, int) else ExitCode.CONVERGED
 

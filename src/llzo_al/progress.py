@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 
@@ -86,11 +86,12 @@ class ProgressFile:
 
 
 def read_progress(directory: Path) -> list[Progress]:
-    """All tasks that are under way in `directory`; half-gone files are passed over."""
+    """All tasks under way in `directory`, each named by its file too; half-gone files are passed over."""
     found = []
     for path in sorted(directory.glob("*.json")):
         try:
-            found.append(Progress(**json.loads(path.read_text(encoding="utf-8"))))
+            record = Progress(**json.loads(path.read_text(encoding="utf-8")))
+            found.append(replace(record, task=f"{path.stem.replace('-', ' ')}, {record.task}"))
         except (OSError, ValueError, TypeError):
             continue
     return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from llzo_al.campaign import closing, final
@@ -69,21 +70,52 @@ def _work(campaign: Campaign, launchpad_file: Path | None, console: Console) -> 
     place = campaign.directory
     display = CampaignDisplay(place.logs / "campaign.log", place.progress, console)
     console.print(f"campaign {campaign.config.name} in {place.root}", highlight=False, soft_wrap=True)
+    memory = _Memory()
+
+    def watch() -> None:
+        display.update()
+        memory.sample()
+
     started = time.time()
     number = closing.first_open_iteration(campaign)
     campaign.say("starts" if not place.initial.exists() else f"continues with iteration {number}")
     try:
         with display.showing():
-            driver.run_workflow(campaign, launchpad_file=launchpad_file, watch=display.update)
+            driver.run_workflow(campaign, launchpad_file=launchpad_file, watch=watch)
     finally:
-        _log_run(campaign, started)
+        _log_run(campaign, started, memory.peak_MB)
 
 
-def _log_run(campaign: Campaign, started: float) -> None:
+class _Memory:
+    """Peak memory of this process and its descendants, shared pages counted once (Linux: PSS)."""
+
+    INTERVAL_S = 2.0
+
+    def __init__(self) -> None:
+        self.peak_MB = 0.0
+        self._next = 0.0
+
+    def sample(self) -> None:
+        """Look, if it is time to."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self.INTERVAL_S
+        total = 0
+        current = psutil.Process()
+        for process in (current, *current.children(recursive=True)):
+            try:
+                info = process.memory_full_info()
+            except psutil.Error:
+                continue
+            total += getattr(info, "pss", info.rss)
+        self.peak_MB = max(self.peak_MB, total / 1e6)
+
+
+def _log_run(campaign: Campaign, started: float, peak_memory_MB: float) -> None:
     line = {
         "started": started,
         "wall_s": time.time() - started,
-        "largest_process_MB": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "peak_memory_MB": peak_memory_MB,
     }
     with campaign.directory.runs.open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(line) + "\n")
@@ -123,7 +155,7 @@ def print_status(root: Path, *, console: Console, as_json: bool) -> None:
     """
     campaign = Campaign.open(root)
     place = campaign.directory
-    counts = campaign.store.counts()
+    counts = campaign.store.counts(physics=campaign.physics)
     process = running_process(place)
     tasks = read_progress(place.progress) if process is not None else []
     failures = driver.read_failures(campaign)
@@ -134,7 +166,7 @@ def print_status(root: Path, *, console: Console, as_json: bool) -> None:
             "running": process,
             "finished": done,
             "open_iteration": iteration,
-            "labels": counts.as_dict(),
+            "labels": {split: asdict(each) for split, each in counts.splits.items()},
             "tasks": [progress_line(task) for task in tasks],
             "failures": [f"{failure.task}: {failure.message}" for failure in failures],
         }
@@ -144,7 +176,10 @@ def print_status(root: Path, *, console: Console, as_json: bool) -> None:
     console.print(f"campaign {campaign.config.name}: {state}", highlight=False)
     most = campaign.config.stopping.max_iterations
     console.print(f"iterations closed: {iteration} of at most {most}", highlight=False)
-    console.print(f"labels: {counts}", highlight=False)
+    for split, each in counts.splits.items():
+        waiting = f", {each.pending} waiting" if each.pending else ""
+        failed = f", {each.failed} failed" if each.failed else ""
+        console.print(f"labels, {split}: {each.labelled}{waiting}{failed}", highlight=False)
     for task in tasks:
         console.print(f"  {progress_line(task)}", highlight=False, markup=False)
     for failure in failures:

@@ -43,7 +43,7 @@ def embedded_launchpad(directory: Path) -> LaunchPad:
 
 @contextlib.contextmanager
 def quiet_workplace() -> Iterator[Path]:
-    """An empty directory that is current, since FireWorks runs where it is, with FireWorks' prints dropped."""
+    """An empty current directory, since FireWorks runs where it is; what FireWorks prints is dropped."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
         try:

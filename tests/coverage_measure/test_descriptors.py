@@ -18,7 +18,9 @@ def soap(*atoms: Atoms, settings: Descriptor = QUICK):
 def assert_same(first, second, tolerance=1e-4):
     for symbol in first.elements:
         np.testing.assert_allclose(
-            first.values[symbol], second.values[symbol], atol=tolerance * np.abs(first.values[symbol]).max(initial=0)
+            first.values[symbol],
+            second.values[symbol],
+            atol=tolerance * np.abs(first.values[symbol]).max(initial=0),
         )
 
 

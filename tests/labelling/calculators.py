@@ -55,7 +55,7 @@ class Slow(EMT):
     """EMT that takes its time."""
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=()):
-        time.sleep(0.02)
+        time.sleep(0.015)
         super().calculate(atoms, properties, system_changes)
 
 

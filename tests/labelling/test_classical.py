@@ -219,14 +219,17 @@ def test_one_start_of_lammps_labels_all_frames(tmp_path):
     assert (tmp_path / "lammps.log").read_text().count("\nLAMMPS (") <= 1
 
 
-def test_lammps_starts_without_tensorflow_and_deepmd():
+def test_lammps_starts_without_tensorflow_and_deepmd(tmp_path):
     code = (
-        "import sys; from llzo_al.labelling.classical_child import load_lammps;"
-        "load_lammps()(cmdargs=['-screen', 'none', '-log', 'none']);"
+        "import sys; from pathlib import Path; from llzo_al.labelling.classical_child import ClassicalEngine;"
+        "from llzo_al.labelling.classical import lammps_potential;"
+        "from llzo_al.config.labelling import ClassicalReference;"
+        "potential = lammps_potential(ClassicalReference(engine='classical_reference'), ['Li', 'O']);"
+        "ClassicalEngine(elements=['Li', 'O'], potential=potential, cutoff_A=6.0, log=Path('none'));"
         "assert 'lammps' in sys.modules; assert not {'deepmd', 'tensorflow', 'torch'} & set(sys.modules)"
     )
     environment = engine_environment(deepmd_plugin=False)
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60, cwd=tmp_path)
 
 
 def test_preflight_passes_here_and_says_what_is_missing(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import multiprocessing
 import os
@@ -150,6 +151,14 @@ def test_reset_empties_the_file(launchpad: EmbeddedLaunchPad, path: Path, tmp_pa
         either.close()
 
 
+def test_documents_come_in_the_order_of_their_insertion(launchpad: EmbeddedLaunchPad, tmp_path: Path) -> None:
+    launchpad.add_wf(worlds.independent_workflow(tmp_path / "log", 30))
+    for fw_id in (20, 3, 11):
+        launchpad.pause_fw(fw_id)
+        launchpad.resume_fw(fw_id)
+    assert [fw["fw_id"] for fw in launchpad.fireworks.find({"state": "READY"})] == list(range(1, 31))
+
+
 def test_firework_ids_stay_unique(launchpad: EmbeddedLaunchPad, tmp_path: Path) -> None:
     launchpad.add_wf(worlds.independent_workflow(tmp_path / "log", 2))
     with pytest.raises(DuplicateKeyError):
@@ -195,20 +204,34 @@ OPERATIONS = st.one_of(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(operations=st.lists(OPERATIONS, max_size=12), queries=st.lists(QUERIES, min_size=1, max_size=4))
+@given(
+    operations=st.lists(OPERATIONS, max_size=12),
+    undone=st.lists(OPERATIONS, max_size=4),
+    queries=st.lists(QUERIES, min_size=1, max_size=4),
+)
 def test_operations_and_queries_agree_with_mongomock(
-    tmp_path: Path, operations: list[tuple[Any, ...]], queries: list[dict[str, Any]]
+    tmp_path: Path,
+    operations: list[tuple[Any, ...]],
+    undone: list[tuple[Any, ...]],
+    queries: list[dict[str, Any]],
 ) -> None:
     path = tmp_path / "agree.sqlite"
     for old in tmp_path.glob("agree.sqlite*"):
         old.unlink()
     client = EmbeddedClient(path)
     ours, plain = client.db.fireworks, mongomock.MongoClient().db.fireworks
-    for number, (name, *arguments) in enumerate(operations):
-        if name == "insert_one":
-            arguments = [{"_id": number + 1, **arguments[0]}]
-        for collection in (ours, plain):
+
+    def apply(collection: Any, operations: list[tuple[Any, ...]], first_id: int) -> None:
+        for number, (name, *arguments) in enumerate(operations, start=first_id):
+            if name == "insert_one":
+                arguments = [{"_id": f"id-{number}", **arguments[0]}]
             getattr(collection, name)(*[dict(argument) for argument in arguments])
+
+    apply(plain, operations, 1)
+    apply(ours, operations, 1)
+    with contextlib.suppress(InterruptedError), client.file.transaction():
+        apply(ours, undone, 100)
+        raise InterruptedError
     reopened = EmbeddedClient(path)
     for query in queries:
         expected = list(plain.find(query))
@@ -400,7 +423,7 @@ def finish_after_a_kill(path: Path, log: Path) -> None:
 
 
 def kill_at_each_commit(tmp_path: Path, moments: tuple[str, ...]) -> int:
-    """Kill a worker at its first commit, at its second in a fresh campaign, and so on; return how many were."""
+    """Kill a worker at its first commit, one in a fresh campaign at its second, and so on; count them."""
     commit = 0
     while True:
         commit += 1

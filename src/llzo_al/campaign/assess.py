@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,6 +166,7 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
     visited = visited_frames(campaign, number)
     if not visited:
         raise UpstreamError(f"iteration {number}: the guard ended every MD run before its first frame")
+    started = time.perf_counter()
     training = _training_environments(campaign, number)
     seen = soap_environments(
         [one.md.frame for one in visited],
@@ -172,9 +174,11 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
         campaign.config.elements,
         cache=work / "descriptors.npz",
     )
+    described = time.perf_counter()
     report = assess_coverage(
         training, seen, campaign.config.coverage, seed=derived_seed(campaign.config.seed, "coverage", number)
     )
+    measured = time.perf_counter()
     selection = _select(campaign, number, visited, training, seen, report)
     by_index = dict(enumerate(visited))
     chosen = [(by_index[verdict.index], verdict.reason, _details(verdict)) for verdict in selection.chosen]
@@ -198,6 +202,7 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
             "max": float(deviations.max()),
         },
         "n_visited_frames": len(visited),
+        "timings": {"descriptors_s": described - started, "coverage_s": measured - described},
         "chosen": chosen_ids,
         "held_out": held_out_ids,
     }

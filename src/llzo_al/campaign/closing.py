@@ -188,6 +188,10 @@ def _count(causes: Any) -> dict[str, int]:
     return counts
 
 
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
 def _tell(campaign: Campaign, number: int) -> None:
     summary = closed(campaign, number)
     if summary is None:
@@ -201,10 +205,10 @@ def _tell(campaign: Campaign, number: int) -> None:
             f"held-out MD errors {stopping['energy_rmse_meV_per_atom']:.1f} meV/atom and "
             f"{stopping['force_rmse_meV_per_A']:.0f} meV/Å"
         )
+    covered = ", ".join(f"{name} {_figure(pooled[name])}" for name in ("coverage", "ceiling", "ratio"))
     campaign.say(
-        f"iteration {number}: coverage {pooled['coverage']:.3f} (ceiling {pooled['ceiling']:.3f}, ratio "
-        f"{pooled['ratio']:.3f}); {errors}; {stopping['stable_runs']} of {stopping['runs']} MD runs stable; "
-        f"{labels['to_training']} new training frames, {labels['to_audit']} to the audit"
+        f"iteration {number}: {covered}; {errors}; {stopping['stable_runs']} of {stopping['runs']} MD runs "
+        f"stable; {labels['to_training']} new training frames, {labels['to_audit']} to the audit"
     )
     made = decision(campaign, number)
     outcome = "converged" if made.converged else "stops unconverged" if made.stop else "goes on"

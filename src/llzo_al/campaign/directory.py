@@ -82,6 +82,11 @@ class CampaignDirectory:
         return self.root / "logs" / "failures.jsonl"
 
     @property
+    def label_log(self) -> Path:
+        """Finished labelling jobs, one JSON line each."""
+        return self.root / "logs" / "label_jobs.jsonl"
+
+    @property
     def runs(self) -> Path:
         """Start, end and memory of each run of the program, one JSON line each."""
         return self.root / "logs" / "runs.jsonl"

@@ -32,7 +32,7 @@ def final_dataset(campaign: Campaign) -> ExportedDataset:
 
 def train_final(campaign: Campaign, index: int, *, threads: int) -> TrainedModel:
     """Train one of the final models, or find it finished."""
-    return run_training(campaign, _training(campaign, index), threads=threads, name=f"train-final-{index}")
+    return run_training(campaign, _training(campaign, index), threads=threads, name=f"final-model-{index}")
 
 
 def finish(campaign: Campaign) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def run_reference_md(campaign: Campaign, index: int, *, threads: int) -> tuple[s
     """
     runs = _md_runs(campaign)
     run, split = runs[index]
-    name = f"reference-md-{index:03d}"
+    name = f"initial-run-{index}"
 
     def compute(directory: Path) -> dict[str, Any]:
         pairs: list[tuple[Frame, Label | None]] = campaign.labeller.snapshots(
@@ -98,9 +99,9 @@ def run_reference_md(campaign: Campaign, index: int, *, threads: int) -> tuple[s
         identities = campaign.store.request(
             [frame for frame, _ in pairs], physics=campaign.physics, split=split
         )
-        for identity, (_, label) in zip(identities, pairs, strict=True):
+        for identity, (frame, label) in zip(identities, pairs, strict=True):
             if label is not None:
-                campaign.store.add_label(identity, label)
+                campaign.store.add_label(identity, label, frame=frame)
         return {"identities": identities, "group": run.group, "split": split}
 
     key = {**initial_key(campaign), "group": run.group, "index": index}
@@ -137,12 +138,13 @@ def label_frames(campaign: Campaign, identities: Sequence[str]) -> dict[str, int
     directory = campaign.directory.root / "dataset" / "jobs" / job
     directory.mkdir(parents=True, exist_ok=True)
     progress = ProgressFile(
-        campaign.progress_file(f"label-{job}"),
+        campaign.progress_file(f"job-{job}"),
         task=f"label with {campaign.labeller.name}",
         total=len(pending),
         unit="labels",
     )
     labelled = failed = 0
+    engine_s = 0.0
     started = time.time()
     try:
         for index, result in campaign.labeller.label([frame for _, frame in pending], directory):
@@ -150,26 +152,26 @@ def label_frames(campaign: Campaign, identities: Sequence[str]) -> dict[str, int
             if isinstance(result, Label):
                 campaign.store.add_label(identity, result)
                 labelled += 1
+                engine_s += result.wall_s
             else:
                 campaign.store.add_failure(identity, result)
                 failed += 1
             progress.update(labelled + failed, f"{failed} failed" if failed else "")
     finally:
         progress.close()
-    _log_job(campaign, job=job, labelled=labelled, failed=failed, started=started)
-    return {"labelled": labelled, "failed": failed}
-
-
-def _log_job(campaign: Campaign, *, job: str, labelled: int, failed: int, started: float) -> None:
     line = {
         "job": job,
+        "iteration": max(frame.provenance.iteration for _, frame in pending),
         "labelled": labelled,
         "failed": failed,
         "started": started,
         "wall_s": time.time() - started,
+        "engine_s": engine_s,
     }
-    with (campaign.directory.logs / "label_jobs.jsonl").open("a", encoding="utf-8") as handle:
+    with campaign.directory.label_log.open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(line) + "\n")
+    shutil.rmtree(directory, ignore_errors=True)
+    return {"labelled": labelled, "failed": failed}
 
 
 def _static_frames(campaign: Campaign, source: Dimers | Crystals) -> list[Frame]:

@@ -16,6 +16,11 @@ from llzo_al.exploration.runs import ExplorationRun, exploration_runs
 from llzo_al.files import MANIFEST, fingerprint, finished, read_json, run_stage
 from llzo_al.training.train import TrainInputs, TrainResult, train_model
 
+_WITHOUT_EFFECT = frozenset(
+    {"steps", "warm_start_steps", "final_steps", "checkpoint_steps", "committee_size", "warm_start"}
+)
+"""Settings of `training` that change no single model, or that a training's key holds in another way."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
@@ -55,7 +60,7 @@ def train(campaign: Campaign, number: int, index: int, *, threads: int) -> Train
         campaign,
         iteration_training(campaign, number, index),
         threads=threads,
-        name=f"train-{number:03d}-{index}",
+        name=f"iteration-{number}-model-{index}",
     )
 
 
@@ -90,7 +95,11 @@ class Training:
         """Everything that the trained model depends on."""
         return {
             "dataset": self.dataset.token,
-            "settings": campaign.config.training.settings(),
+            "settings": {
+                name: value
+                for name, value in campaign.config.training.settings().items()
+                if name not in _WITHOUT_EFFECT
+            },
             "elements": list(campaign.config.elements),
             "steps": self.steps,
             "seed": self.seed,
@@ -106,7 +115,7 @@ def iteration_training(campaign: Campaign, number: int, index: int) -> Training:
         index=index,
         directory=campaign.directory.iteration(number) / "train" / f"model-{index}",
         dataset=iteration_dataset(campaign, number),
-        steps=config.training.steps,
+        steps=config.training.steps if warm is None else config.training.steps_when_warm,
         seed=derived_seed(config.seed, "train", number, index),
         warm=warm,
     )
@@ -225,7 +234,7 @@ def explore(campaign: Campaign, number: int, index: int, *, threads: int) -> dic
                 threads=threads,
             ),
             work,
-            progress=campaign.progress_file(f"md-{number:03d}-{index:03d}"),
+            progress=campaign.progress_file(f"iteration-{number}-run-{index}"),
         )
         return result.as_dict()
 

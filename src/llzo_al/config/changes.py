@@ -135,7 +135,12 @@ def _differences(old: Any, new: Any, path: KeyPath) -> Iterator[tuple[KeyPath, A
                 yield (*path, choice), old.get(choice), new.get(choice)
                 return
         for key in dict.fromkeys([*new, *old]):
-            yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
+            before, after = old.get(key, _ABSENT), new.get(key, _ABSENT)
+            if before is _ABSENT and isinstance(after, Mapping) and after:
+                before = {}
+            if after is _ABSENT and isinstance(before, Mapping) and before:
+                after = {}
+            yield from _differences(before, after, (*path, key))
     elif _sections(old) and _sections(new):
         for index in range(max(len(old), len(new))):
             before = old[index] if index < len(old) else _ABSENT

@@ -22,6 +22,7 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _NULL = ("", "~", "null", "Null", "NULL")
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_OPENED = ("while parsing a flow", "while scanning a quoted")
 _PLAIN_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "seq", "map")
 
 
@@ -277,6 +278,11 @@ def _syntax(error: MarkedYAMLError, text: str) -> Problem:
     here = lines[line - 1] if 0 < line <= len(lines) else ""
     if "\\t" in what or here.startswith("\t") or "\t" in here[: len(here) - len(here.lstrip())]:
         return Problem(line, (), "a tab in the indentation; YAML is indented with spaces only")
+    if error.context_mark is not None and (error.context or "").startswith(_OPENED):
+        opened = (error.context or "").split(" ", 2)[2]
+        return Problem(
+            error.context_mark.line + 1, (), f"not YAML: {opened} opened here is not closed: {what}"
+        )
     if "another document" in what:
         return Problem(line, (), "a second document starts here (`---`); a campaign file holds one")
     if "mapping values are not allowed" in what:

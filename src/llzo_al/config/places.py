@@ -41,7 +41,11 @@ def directory_findings(values: Mapping[str, Any], base: Path) -> list[Finding]:
 
 def structure_findings(values: Mapping[str, Any], base: Path) -> list[Finding]:
     """Whether the structures exist, can be read, and hold only the campaign's elements."""
+    from ase.data import atomic_numbers
+
     elements = values.get("elements")
+    if elements is not None and not set(elements) <= set(atomic_numbers):
+        elements = None
     findings: list[Finding] = []
     for path, names, section in _structure_lists(values):
         for index, name in enumerate(names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -236,34 +235,27 @@ def _atoms(counts: Sequence[int]) -> dict[str, int]:
 def _training(training: Training, iterations: int) -> TrainingPlan:
     size = training.committee_size
     final_steps = training.final_steps or 2 * training.steps
+    later_steps = training.steps_when_warm if training.warm_start else training.steps
     return TrainingPlan(
         trainings_per_iteration=size,
         steps_per_training=training.steps,
         final_trainings=size,
         final_steps_per_training=final_steps,
         trainings_at_most=size * (iterations + 1),
-        steps_at_most=size * (iterations * training.steps + final_steps),
+        steps_at_most=size * (training.steps + (iterations - 1) * later_steps + final_steps),
     )
 
 
 def _exploration(exploration: Exploration, base: Path, iterations: int) -> ExplorationPlan:
-    from llzo_al.structures.library import load_structure
+    from llzo_al.exploration.runs import exploration_runs
 
-    atoms = {
-        name: len(
-            load_structure(name, base=base, primitive=exploration.primitive, supercell=exploration.supercell)
-        )
-        for name in exploration.structures
-    }
-    runs = len(atoms) * len(exploration.temperatures_K) * exploration.replicas
-    steps = round(1000 * exploration.duration_ps / exploration.timestep_fs)
-    assessed_fs = 1000 * (exploration.duration_ps - exploration.equilibration_ps)
+    runs = exploration_runs(exploration, base=base, seed=1, iteration=0)
     return ExplorationPlan(
-        runs_per_iteration=runs,
-        steps_per_run=steps,
-        frames_per_run=math.floor(assessed_fs / exploration.frame_interval_fs + 1e-6),
-        atoms=atoms,
-        steps_at_most=iterations * runs * steps,
+        runs_per_iteration=len(runs),
+        steps_per_run=runs[0].steps,
+        frames_per_run=runs[0].n_frames - runs[0].equilibration_frames,
+        atoms={run.kind: run.frame.n_atoms for run in runs},
+        steps_at_most=iterations * sum(run.steps for run in runs),
     )
 
 

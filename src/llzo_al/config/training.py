@@ -31,6 +31,8 @@ class Training(Section):
     """Steps of the final training; by default twice `steps`."""
     warm_start: bool = False
     """Start each iteration from the previous iteration's model instead of from scratch."""
+    warm_start_steps: Count | None = None
+    """Training steps of an iteration that starts warm; by default `steps`."""
     warm_start_learning_rate: LearningRate = 5e-4
     """Learning rate at the start of a warm-started training."""
     rcut_A: CutoffA = 6.0
@@ -52,6 +54,9 @@ class Training(Section):
     """Learning rate at the end (exponential decay)."""
     batch_size: Count | Literal["auto"] = 1
     """Frames per step; `auto` is DeePMD-kit's own rule of at least 32 atoms."""
+    sampling: Literal["atoms", "frames"] = "atoms"
+    """How often a frame is drawn: in proportion to its number of atoms, so that every labelled atom counts
+    the same and dimers do not crowd out the crystals; or every frame alike, as DeePMD-kit does by itself."""
     energy_prefactors: Prefactors = [0.02, 1.0]
     """Weight of the energies in the loss at the start and at the end."""
     force_prefactors: Prefactors = [1000.0, 1.0]
@@ -66,6 +71,11 @@ class Training(Section):
     overrides: dict[str, Any] = {}
     """Anything of DeePMD-kit's input file, merged over what is generated; checked by DeePMD-kit before a
     step is run."""
+
+    @property
+    def steps_when_warm(self) -> int:
+        """Training steps of an iteration that starts from the previous iteration's model."""
+        return self.steps if self.warm_start_steps is None else self.warm_start_steps
 
     @property
     def trains_virials(self) -> bool:

@@ -22,6 +22,8 @@ from llzo_al.errors import StageError
 
 _LOW_CEILING = 0.5
 _FEW_CELLS_SHARE = 0.1
+_ROUNDING = 1e-6
+"""Share of a range by which rounded positions may carry an environment beyond it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +171,8 @@ def _outside(training: Projection, visited: Projection) -> NDArray[np.bool_]:
     if not len(training.coordinates):
         return np.ones(len(visited.off), dtype=np.bool_)
     low, high = training.coordinates.min(axis=0), training.coordinates.max(axis=0)
-    beyond = (visited.coordinates < low) | (visited.coordinates > high)
+    margin = _ROUNDING * (high - low)
+    beyond = (visited.coordinates < low - margin) | (visited.coordinates > high + margin)
     return np.asarray(beyond.any(axis=1) | visited.off, dtype=np.bool_)
 
 

@@ -43,7 +43,7 @@ class DescriptorCache:
                 _log.warning("%s: cannot be read (%s); its descriptors are computed again", path, error)
 
     def _read(self) -> Iterator[tuple[str, FrameValues]]:
-        with np.load(self._path, allow_pickle=False) as file:
+        with self._path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             if str(file["settings"]) != self._settings:
                 return
             keys = file["keys"]

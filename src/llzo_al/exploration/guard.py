@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
-from ase.neighborlist import neighbor_list
+from numpy.typing import NDArray
 
 from llzo_al.dataset.frames import FloatArray
 from llzo_al.errors import UserError
@@ -17,6 +17,9 @@ from llzo_al.errors import UserError
 if TYPE_CHECKING:
     from llzo_al.config.exploration import Guard
     from llzo_al.exploration.trajectory import Snapshot
+
+DENSE_ATOMS = 600
+"""Up to here all pairs of atoms are looked at, beyond it only neighbours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,21 +136,45 @@ def _not_finite(snapshot: Snapshot) -> str | None:
 
 def _closest_violation(limits: GuardLimits, snapshot: Snapshot, symbols: Sequence[str]) -> str | None:
     """The pair of atoms that is furthest below its limit, relative to it."""
-    atoms = Atoms(symbols=list(symbols), positions=snapshot.positions_A, cell=snapshot.cell_A, pbc=True)
-    first, second, distances = neighbor_list("ijd", atoms, dict(limits.min_distances_A))
-    if len(distances) == 0:
-        return None
-    allowed = np.array(
-        [
-            limits.min_distances_A.get((symbols[i], symbols[j]))
-            or limits.min_distances_A[symbols[j], symbols[i]]
-            for i, j in zip(first, second, strict=True)
-        ]
+    first, second, distances_A = _close_pairs(
+        snapshot.positions_A, snapshot.cell_A, max(limits.min_distances_A.values())
     )
-    worst = int(np.argmin(distances / allowed))
-    pair = sorted((symbols[first[worst]], symbols[second[worst]]), key=list(_elements(limits)).index)
-    return f"{'-'.join(pair)} {distances[worst]:.2f} Å < {allowed[worst]:.2f} Å"
+    if len(distances_A) == 0:
+        return None
+    elements = [one for one, other in limits.min_distances_A if one == other]
+    table = np.empty((len(elements), len(elements)))
+    for (one, other), limit in limits.min_distances_A.items():
+        i, j = elements.index(one), elements.index(other)
+        table[i, j] = table[j, i] = limit
+    types = np.array([elements.index(symbol) for symbol in symbols])
+    allowed_A = table[types[first], types[second]]
+    worst = int(np.argmin(distances_A / allowed_A))
+    if distances_A[worst] >= allowed_A[worst]:
+        return None
+    pair = "-".join(elements[index] for index in sorted((types[first[worst]], types[second[worst]])))
+    return f"{pair} {distances_A[worst]:.2f} Å < {allowed_A[worst]:.2f} Å"
 
 
-def _elements(limits: GuardLimits) -> list[str]:
-    return [first for first, second in limits.min_distances_A if first == second]
+def _close_pairs(
+    positions_A: FloatArray, cell_A: FloatArray, cutoff_A: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    """Indices and distance of all pairs closer than `cutoff_A` in a periodic cell, images included.
+
+    A pair within half the cell's smallest height differs by at most 1/2 in each fractional coordinate, so
+    that rounding these finds its closest image in a cell of any shape. Small cells and large numbers of atoms
+    are left to ASE, whose neighbour list takes half a second to import.
+    """
+    inverse = np.linalg.inv(cell_A)
+    heights_A = 1.0 / np.linalg.norm(inverse, axis=0)
+    if len(positions_A) > DENSE_ATOMS or cutoff_A > 0.5 * heights_A.min():
+        from ase.neighborlist import neighbor_list
+
+        atoms = Atoms(numbers=np.ones(len(positions_A)), positions=positions_A, cell=cell_A, pbc=True)
+        i, j, d = neighbor_list("ijd", atoms, cutoff_A)
+        return i, j, d
+    first, second = np.triu_indices(len(positions_A), k=1)
+    scaled = positions_A @ inverse
+    difference = scaled[first] - scaled[second]
+    distances_A = np.linalg.norm((difference - np.rint(difference)) @ cell_A, axis=1)
+    close = distances_A < cutoff_A
+    return first[close], second[close], distances_A[close]

@@ -12,7 +12,7 @@ from llzo_al.dataset.frames import Frame
 from llzo_al.errors import EngineError
 from llzo_al.exploration.box import LammpsBox
 from llzo_al.exploration.guard import GuardLimits
-from llzo_al.exploration.potential import LammpsPotential
+from llzo_al.exploration.potential import LammpsPotential, quoted
 from llzo_al.exploration.trajectory import MDFrame, read_trajectory
 from llzo_al.files import file_hash, fingerprint
 from llzo_al.process import engine_environment, run_child
@@ -194,7 +194,7 @@ def run_md(inputs: MDInputs, directory: Path, *, progress: Path | None = None) -
             **spec,
             "run": fingerprint({**spec, "potential": _portable(inputs.potential)}),
             "progress": None if progress is None else str(progress.resolve()),
-            "task": f"MD {inputs.frame.provenance.group}",
+            "task": inputs.frame.provenance.group,
             "started": time.time(),
         },
         directory=directory,
@@ -207,7 +207,8 @@ def _spec(inputs: MDInputs) -> dict[str, Any]:
     """Everything that the run's numbers depend on."""
     limits = None
     if inputs.guard is not None:
-        limits = GuardLimits.of(inputs.guard, inputs.elements, inputs.temperature_K).as_dict()
+        present = [element for element in inputs.elements if element in inputs.frame.symbols]
+        limits = GuardLimits.of(inputs.guard, present, inputs.temperature_K).as_dict()
     interval = inputs.frame_interval_steps
     return {
         "symbols": list(inputs.frame.symbols),
@@ -233,5 +234,8 @@ def _portable(potential: LammpsPotential) -> dict[str, Any]:
     """A potential that is told by its models' contents instead of their paths."""
     data = potential.as_dict()
     for model in potential.models:
-        data["commands"] = [command.replace(model, file_hash(Path(model))) for command in data["commands"]]
+        digest = file_hash(Path(model))
+        data["commands"] = [
+            command.replace(quoted(model), digest).replace(model, digest) for command in data["commands"]
+        ]
     return {**data, "models": []}

@@ -125,8 +125,10 @@ class _Run:
 
     def _advance(self, steps: int) -> None:
         begun = time.perf_counter()
-        self._engine.advance(steps)
-        self._engine_s += time.perf_counter() - begun
+        try:
+            self._engine.advance(steps)
+        finally:
+            self._engine_s += time.perf_counter() - begun
 
     def _visit(self) -> str | None:
         """Look at the present state: keep it as a frame, or set it aside and say what is wrong with it."""

@@ -85,14 +85,14 @@ def exploration_runs(settings: Exploration, *, base: Path, seed: int, iteration:
         If a structure is unknown, its file cannot be read, or it is not periodic in three directions.
     """
     runs = []
-    for name in dict.fromkeys(settings.structures):
+    for name in settings.structures:
         atoms = load_structure(name, base=base, primitive=settings.primitive, supercell=settings.supercell)
         if not atoms.pbc.all():
             raise UserError(
                 f"exploration.structures: {name!r} is not periodic in three directions; molecular dynamics "
                 "needs a crystal, or a slab or cluster in a periodic box"
             )
-        for temperature_K in dict.fromkeys(settings.temperatures_K):
+        for temperature_K in settings.temperatures_K:
             for replica in range(settings.replicas):
                 group = f"exploration/{iteration:03d}/{name}/{temperature_K:g}K/{replica}"
                 start = Provenance(

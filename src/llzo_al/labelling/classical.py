@@ -53,9 +53,10 @@ that
 
 - it is not the set of Bush et al., J. Mater. Chem. 4, 831 (1994), and Woodley et al., Phys. Chem. Chem. Phys.
   1, 2535 (1999), which are the sources usually named for classical LLZO: GULP's library file of the latter
-  has Zr-O 7290.347, 0.2610, 0 with O-O 25.410, 0.6937 (the O-O of Bush), and a later paper's table has La-O
-  5436.827, 0.2939, 0;
-- three of the four pairs occur singly in published input files, in combination with other pairs: Li-O
+  has Zr-O 7290.347, 0.2610, 0 with O-O 25.410, 0.6937 and says that this O-O is the one of Bush et al.
+  Neither paper itself was seen. A table of sesquioxides in the ceramics literature has La-O 5436.827,
+  0.2939, 0;
+- three of the four pairs occur singly in public input files, in combination with other pairs: Li-O
   632.1018, 0.2906, 0 (with another O-O), Zr-O 985.869, 0.3760, 0 (in a shell model) and O-O 9547.96, 0.21916,
   32 (with formal charges, in MgO);
 - La-O 4579.23, 0.30437, 0 was found nowhere.
@@ -185,7 +186,9 @@ class ClassicalLabeller:
         }
 
     def _environment(self) -> dict[str, str]:
-        return engine_environment(threads=self.threads, deepmd_plugin=False)
+        environment = engine_environment(threads=self.threads, deepmd_plugin=False)
+        environment.pop("LAMMPS_PLUGIN_PATH", None)
+        return environment
 
     def snapshots(
         self, run: MDRun, directory: Path, *, threads: int, progress: Path | None = None

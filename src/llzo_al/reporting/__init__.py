@@ -1,1 +1,1 @@
-"""Facts in, one page and one table out."""
+"""The report of a campaign: facts in, JSON, one HTML page and a terminal table out."""

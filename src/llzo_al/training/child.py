@@ -21,6 +21,7 @@ from llzo_al.training.checkpoints import Checkpoint, find_checkpoints, remove_ch
 from llzo_al.training.engines import Engine, make_engine
 from llzo_al.training.lcurve import (
     LEARNING_CURVE,
+    LabelScale,
     find_divergence,
     read_learning_curve,
     truncate_learning_curve,
@@ -94,6 +95,7 @@ def _train(
     begin = 0 if restart is None else restart.step
     if restart is not None:
         truncate_learning_curve(directory / LEARNING_CURVE, before_step=begin)
+    scale = LabelScale(**spec["label_scale"])
     progress = ProgressFile(
         Path(spec["progress"]) if spec["progress"] else None,
         task=spec["task"] + (f" (continued at step {begin})" if begin else ""),
@@ -102,7 +104,7 @@ def _train(
     watch = CurveWatch(
         directory / LEARNING_CURVE,
         from_step=begin,
-        largest_force_eV_per_A=spec["largest_force_eV_per_A"],
+        scale=scale,
         progress=progress,
         on_divergence=end_diverged(directory),
     )
@@ -111,9 +113,7 @@ def _train(
         engine.train(restart=restart, init_model=spec["init_model"], min_distance_A=spec["min_distance_A"])
         timings["train_s"] = mark.seconds_since(called)
     timings["startup_s"] = time.time() - spec["started"] - timings["train_s"]
-    divergence = find_divergence(
-        read_learning_curve(directory / LEARNING_CURVE), largest_force_eV_per_A=spec["largest_force_eV_per_A"]
-    )
+    divergence = find_divergence(read_learning_curve(directory / LEARNING_CURVE), scale)
     if divergence is not None:
         end_diverged(directory)(divergence)
     progress.update(steps - begin, "freezing, compressing, testing", force=True)

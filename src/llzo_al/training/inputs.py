@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llzo_al.config.training import Training
 from llzo_al.errors import UserError
@@ -35,10 +35,6 @@ _OWNED = (
 resumption rely on the rest."""
 
 
-SMALL_ATOMS = 8
-SMALL_SHARE = 0.25
-
-
 @dataclass(frozen=True, kw_only=True)
 class SystemSize:
     """A ``deepmd/npy`` system and its size."""
@@ -60,8 +56,7 @@ def make_input(
 ) -> dict[str, Any]:
     """DeePMD-kit's input as a dictionary, `settings.overrides` merged over it.
 
-    Every frame is drawn with the same probability, except that clusters of up to `SMALL_ATOMS` atoms, such as
-    dimers, get no more than `SMALL_SHARE` of the steps together (see `system_probabilities`). The learning
+    How often each system is drawn follows `training.sampling` (see `system_probabilities`). The learning
     rate falls in about a hundred stairs and reaches its end with the last step.
 
     Parameters
@@ -108,7 +103,7 @@ def make_input(
         "learning_rate": {
             "type": "exp",
             "start_lr": start,
-            "stop_lr": min(settings.learning_rate_end, start),
+            "stop_lr": settings.learning_rate_end,
             "decay_steps": max(1, steps // 100),
         },
         "loss": {"type": "ener", **_prefactors(settings)},
@@ -116,7 +111,7 @@ def make_input(
             "training_data": {
                 "systems": [str(system.path) for system in systems],
                 "batch_size": settings.batch_size,
-                "sys_probs": system_probabilities(systems),
+                "sys_probs": system_probabilities(systems, settings.sampling),
             },
             "numb_steps": steps,
             "seed": seed,
@@ -134,24 +129,19 @@ def make_input(
     return merged
 
 
-def system_probabilities(systems: Sequence[SystemSize]) -> list[float]:
+def system_probabilities(systems: Sequence[SystemSize], sampling: Literal["atoms", "frames"]) -> list[float]:
     """Probability that a step draws from each system.
 
-    In proportion to the number of frames, as by DeePMD-kit's ``prob_sys_size``; but where systems of up to
-    `SMALL_ATOMS` atoms would get more than `SMALL_SHARE` of the steps together, and there are larger ones,
-    their share is cut to that.
+    Parameters
+    ----------
+    systems
+        The training systems.
+    sampling
+        "atoms": in proportion to the atoms of all its frames, so that every labelled atom counts the same;
+        "frames": in proportion to its frames, as DeePMD-kit's ``prob_sys_size``.
     """
-    frames = [system.n_frames for system in systems]
-    small = [system.n_atoms <= SMALL_ATOMS for system in systems]
-    of_small = sum(count for count, is_small in zip(frames, small, strict=True) if is_small)
-    of_large = sum(frames) - of_small
-    share = of_small / sum(frames)
-    if of_large and share > SMALL_SHARE:
-        share = SMALL_SHARE
-    return [
-        count * (share / of_small if is_small else (1 - share) / of_large)
-        for count, is_small in zip(frames, small, strict=True)
-    ]
+    weights = [system.n_frames * (system.n_atoms if sampling == "atoms" else 1) for system in systems]
+    return [weight / sum(weights) for weight in weights]
 
 
 def intervals(steps: int, checkpoint_steps: int | None = None) -> tuple[int, int]:
@@ -205,6 +195,18 @@ def check_input(data: Mapping[str, Any]) -> dict[str, Any]:
             "get the generated value"
         ) from error
     return checked
+
+
+def check_settings(settings: Training, elements: Sequence[str]) -> None:
+    """Have DeePMD-kit check what `settings` will become, before there are any data.
+
+    Raises
+    ------
+    UserError
+        If DeePMD-kit refuses it, or the overrides set a key that is the program's own.
+    """
+    system = SystemSize(path=Path("system"), n_frames=1, n_atoms=1)
+    check_input(make_input(settings, elements=elements, systems=[system], steps=settings.steps, seed=1))
 
 
 def neighbor_descriptor(data: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -12,9 +12,25 @@ from llzo_al.files import write_atomic
 LEARNING_CURVE = "lcurve.out"
 
 EXPLODED_FACTOR = 10.0
-"""A force RMSE beyond this multiple of the largest force component of the training data is an explosion."""
+"""An error beyond this multiple of the largest label of the training data is an explosion."""
 EXPLODED_LINES = 2
 """Lines of the learning curve in a row that must be beyond it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScale:
+    """The largest labels of the training data.
+
+    Attributes
+    ----------
+    energy_eV_per_atom
+        Largest absolute energy of a frame divided by its number of atoms (eV/atom).
+    force_eV_per_A
+        Largest absolute force component (eV/angstrom).
+    """
+
+    energy_eV_per_atom: float
+    force_eV_per_A: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,35 +98,43 @@ def read_learning_curve(path: Path) -> list[LearningPoint]:
     return points
 
 
-def find_divergence(points: Sequence[LearningPoint], *, largest_force_eV_per_A: float) -> Divergence | None:
+def find_divergence(points: Sequence[LearningPoint], scale: LabelScale) -> Divergence | None:
     """First sign that a training has diverged, or None.
 
     A training has diverged when the loss, or the energy or force error of a line is not a finite number, or
-    when the force RMSE of `EXPLODED_LINES` lines in a row is larger than `EXPLODED_FACTOR` times the largest
-    force component of the training data; a model that predicts no force at all stays below once that.
+    when one of the two errors is more than `EXPLODED_FACTOR` times the largest label of its kind in
+    `EXPLODED_LINES` lines in a row; a model that predicts zeros only stays below once the largest label.
 
     Parameters
     ----------
     points
         The learning curve so far.
-    largest_force_eV_per_A
-        Largest absolute force component of the training data (eV/angstrom).
+    scale
+        The largest labels of the training data.
     """
-    limit = EXPLODED_FACTOR * max(largest_force_eV_per_A, 1e-3)
-    beyond = 0
+    exploded = 0
     for point in points:
         watched = (point.loss, point.energy_rmse_eV_per_atom, point.force_rmse_eV_per_A)
         if any(value is not None and not math.isfinite(value) for value in watched):
             return Divergence(step=point.step, reason="the loss is not a number")
-        force = point.force_rmse_eV_per_A
-        beyond = beyond + 1 if force is not None and force > limit else 0
-        if beyond >= EXPLODED_LINES:
-            return Divergence(
-                step=point.step,
-                reason=f"the force RMSE is {force:.3g} eV/Å, more than {EXPLODED_FACTOR:g} times the largest "
-                f"force component of the training data ({largest_force_eV_per_A:.3g} eV/Å)",
-            )
+        reason = _explosion(point, scale)
+        exploded = exploded + 1 if reason else 0
+        if exploded >= EXPLODED_LINES:
+            return Divergence(step=point.step, reason=reason)
     return None
+
+
+def _explosion(point: LearningPoint, scale: LabelScale) -> str:
+    for name, unit, error, largest in (
+        ("force", "eV/Å", point.force_rmse_eV_per_A, scale.force_eV_per_A),
+        ("energy", "eV/atom", point.energy_rmse_eV_per_atom, scale.energy_eV_per_atom),
+    ):
+        if error is not None and error > EXPLODED_FACTOR * largest:
+            return (
+                f"the {name} RMSE is {error:.3g} {unit}, more than {EXPLODED_FACTOR:g} times the largest "
+                f"{name} of the training data ({largest:.3g} {unit})"
+            )
+    return ""
 
 
 def truncate_learning_curve(path: Path, *, before_step: int) -> None:

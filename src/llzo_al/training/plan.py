@@ -19,6 +19,7 @@ from llzo_al.training.backends import Backend
 from llzo_al.training.checkpoints import find_checkpoints
 from llzo_al.training.engines import RESOLVED_INPUT
 from llzo_al.training.inputs import AUTO, SystemSize, check_input, make_input, neighbor_descriptor
+from llzo_al.training.lcurve import LabelScale
 from llzo_al.training.neighbors import Neighbors, count_neighbors
 
 KEY_FILE = "training.json"
@@ -76,8 +77,8 @@ class Plan:
         Checkpoint of a warm start, None for a start from scratch.
     min_distance_A
         Shortest distance in the training data (angstrom); None where DeePMD-kit counts neighbours itself.
-    largest_force_eV_per_A
-        Largest absolute force component of the training data (eV/angstrom).
+    scale
+        The largest labels of the training data.
     key
         Hash of all that decides the result; a killed training with the same one is continued.
     notes
@@ -87,7 +88,7 @@ class Plan:
     data: dict[str, Any]
     init_model: Path | None
     min_distance_A: float | None
-    largest_force_eV_per_A: float
+    scale: LabelScale
     key: str
     notes: tuple[str, ...]
 
@@ -134,11 +135,18 @@ def make_plan(inputs: TrainInputs, backend: Backend) -> Plan:
         data=data,
         init_model=init_model,
         min_distance_A=None if neighbors is None else min(neighbors.min_distance_A, _NO_NEIGHBOR_A),
-        largest_force_eV_per_A=max(
-            float(np.abs(system.forces_eV_per_A).max(initial=0.0)) for system in systems
-        ),
+        scale=_label_scale(systems),
         key=_key(data, systems, backend, init_model),
         notes=tuple(notes),
+    )
+
+
+def _label_scale(systems: Sequence[LabelledSystem]) -> LabelScale:
+    return LabelScale(
+        energy_eV_per_atom=max(
+            float(np.abs(system.energies_eV).max(initial=0.0)) / system.n_atoms for system in systems
+        ),
+        force_eV_per_A=max(float(np.abs(system.forces_eV_per_A).max(initial=0.0)) for system in systems),
     )
 
 

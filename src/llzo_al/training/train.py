@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def _run(
         "steps": inputs.steps,
         "init_model": str(plan.init_model) if plan.init_model is not None else None,
         "min_distance_A": plan.min_distance_A,
-        "largest_force_eV_per_A": plan.largest_force_eV_per_A,
+        "label_scale": asdict(plan.scale),
         "compress": inputs.settings.compress,
         "test_systems": {kind: [str(path) for path in paths] for kind, paths in inputs.test_systems.items()},
         "progress": str(progress.resolve()) if progress is not None else None,
@@ -172,9 +172,7 @@ def _run(
     try:
         answer = run_child("llzo_al.training.child", spec, directory=directory, environment=environment)
     except EngineError as error:
-        divergence = find_divergence(
-            read_learning_curve(curve), largest_force_eV_per_A=plan.largest_force_eV_per_A
-        )
+        divergence = find_divergence(read_learning_curve(curve), plan.scale)
         if divergence is None:
             raise EngineError(f"{error}; see {directory / 'child.log'}") from error
         answer = {"diverged_at_step": divergence.step, "diverged_reason": divergence.reason}

@@ -13,7 +13,13 @@ from typing import Any
 
 from llzo_al.files import write_json
 from llzo_al.progress import ProgressFile
-from llzo_al.training.lcurve import Divergence, LearningPoint, find_divergence, read_learning_curve
+from llzo_al.training.lcurve import (
+    Divergence,
+    LabelScale,
+    LearningPoint,
+    find_divergence,
+    read_learning_curve,
+)
 
 INTERVAL_S = 0.25
 _STARTED = ("start training", "Start to train")
@@ -29,8 +35,8 @@ class CurveWatch:
         The learning curve.
     from_step
         Step that the training starts or continues at.
-    largest_force_eV_per_A
-        Largest force component of the training data.
+    scale
+        The largest labels of the training data.
     progress
         Told the steps done since `from_step`.
     on_divergence
@@ -42,13 +48,13 @@ class CurveWatch:
         path: Path,
         *,
         from_step: int,
-        largest_force_eV_per_A: float,
+        scale: LabelScale,
         progress: ProgressFile,
         on_divergence: Callable[[Divergence], None],
     ) -> None:
         self._path = path
         self._from_step = from_step
-        self._largest_force = largest_force_eV_per_A
+        self._scale = scale
         self._progress = progress
         self._on_divergence = on_divergence
         self._stop = threading.Event()
@@ -75,7 +81,7 @@ class CurveWatch:
                 continue
             seen = now
             points = [point for point in read_learning_curve(self._path) if point.step >= self._from_step]
-            divergence = find_divergence(points, largest_force_eV_per_A=self._largest_force)
+            divergence = find_divergence(points, self._scale)
             if divergence is not None:
                 self._on_divergence(divergence)
                 return

@@ -27,7 +27,6 @@ INDEXED_FIELDS = {
     "launches": ("launch_id", "fw_id", "state"),
     "workflows": ("nodes",),
 }
-_MISSING = object()
 
 
 class FieldIndex:
@@ -37,11 +36,10 @@ class FieldIndex:
         self._field = field
         self._holders: dict[Any, set[Any]] = {}
         self._values: dict[Any, tuple[Any, ...]] = {}
-        self._others: set[Any] = set()
 
     def update(self, identity: Any, document: Mapping[str, Any]) -> None:
         """Take note of a new or changed document."""
-        value = document.get(self._field, _MISSING)
+        value = document.get(self._field)
         listed = value if isinstance(value, list) else [value]
         values = tuple(item for item in listed if _is_scalar(item))
         if self._values.get(identity) != values:
@@ -49,15 +47,10 @@ class FieldIndex:
             self._values[identity] = values
             for item in values:
                 self._holders.setdefault(item, set()).add(identity)
-        if any(not _is_scalar(item) and item is not _MISSING for item in listed):
-            self._others.add(identity)
-        else:
-            self._others.discard(identity)
 
     def remove(self, identity: Any) -> None:
         """Forget a document."""
         self._forget_values(identity)
-        self._others.discard(identity)
 
     def candidates(self, condition: Any) -> set[Any] | None:
         """Identities of all documents that can fulfil `condition`; None if the index does not help."""
@@ -65,9 +58,9 @@ class FieldIndex:
             wanted = condition["$in"] if "$in" in condition else [condition.get("$eq")]
         else:
             wanted = [condition]
-        if not isinstance(wanted, Sequence) or not all(_is_scalar(item) for item in wanted):
+        if not isinstance(wanted, list) or not all(_is_scalar(item) for item in wanted):
             return None
-        return self._others.union(*(self._holders.get(item, ()) for item in wanted))
+        return set().union(*(self._holders.get(item, ()) for item in wanted))
 
     def _forget_values(self, identity: Any) -> None:
         for item in self._values.pop(identity, ()):
@@ -79,6 +72,7 @@ class FieldIndex:
 
 
 def _is_scalar(value: Any) -> bool:
+    """Whether `value` is hashable and equal to nothing that is not."""
     return isinstance(value, int | float | str)
 
 

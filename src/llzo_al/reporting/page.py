@@ -1,0 +1,114 @@
+"""The report as files: ``report.json`` and one self-contained HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from llzo_al.files import write_atomic
+from llzo_al.reporting import figures, summary
+from llzo_al.reporting.facts import CampaignFacts, IterationFacts, KindErrors
+
+PAGE = "index.html"
+JSON = "report.json"
+
+
+def write_report(facts: CampaignFacts, directory: Path) -> Path:
+    """Write ``report.json`` and ``index.html`` into `directory`, each atomically.
+
+    The page needs nothing besides itself: styles and figures (SVG) are in it.
+
+    Parameters
+    ----------
+    facts
+        What the report says.
+    directory
+        The report's directory, ``report/`` of a campaign; made if it is not there.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    html = render(facts)
+    write_atomic(directory / JSON, facts.model_dump_json(indent=2) + "\n")
+    write_atomic(directory / PAGE, html)
+    return directory / PAGE
+
+
+def render(facts: CampaignFacts) -> str:
+    """The page as HTML."""
+    environment = Environment(
+        loader=PackageLoader("llzo_al.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = summary.number
+    environment.filters["duration"] = summary.duration
+    return environment.get_template("report.html.j2").render(
+        facts=facts,
+        verdict=summary.verdict(facts),
+        columns=summary.columns(facts.thresholds),
+        rows=summary.rows(facts),
+        figures=_figures(facts),
+        assessed=_last_assessed(facts),
+        errors=_latest_errors(facts),
+        order_kinds=summary.order_kinds,
+        stage_times=_stage_times(facts),
+        audit_remark=summary.AUDIT_REMARK,
+        classical_remark=summary.CLASSICAL_REMARK,
+        missing=summary.MISSING,
+    )
+
+
+def _figures(facts: CampaignFacts) -> Mapping[str, Markup | None]:
+    drawn = {
+        "coverage": figures.coverage_figure(facts),
+        "errors": figures.errors_figure(facts),
+        "frames": figures.frames_figure(facts),
+        "times": figures.times_figure(facts),
+        "learning": figures.learning_figure(facts),
+    }
+    # Matplotlib escapes the text that it puts into SVG.
+    return {name: None if svg is None else Markup(svg) for name, svg in drawn.items()}
+
+
+def _last_assessed(facts: CampaignFacts) -> IterationFacts | None:
+    """The last iteration with a coverage."""
+    return next((item for item in reversed(facts.iterations) if item.coverage is not None), None)
+
+
+def _latest_errors(facts: CampaignFacts) -> dict[str, tuple[str, Mapping[str, KindErrors]] | None]:
+    """Latest held-out and audit errors by kind, each with whose they are."""
+    sources = [(f"iteration {item.iteration}", item.errors) for item in facts.iterations]
+    if facts.final is not None:
+        sources.append(("the final model", facts.final.errors))
+    found: dict[str, tuple[str, Mapping[str, KindErrors]] | None] = {"held_out": None, "audit": None}
+    for name, errors in sources:
+        if errors.held_out:
+            found["held_out"] = (name, errors.held_out)
+        if errors.audit:
+            found["audit"] = (name, errors.audit)
+    return found
+
+
+def _stage_times(facts: CampaignFacts) -> list[tuple[str, float | None, float | None]]:
+    """Stage, and its wall and engine seconds summed over the iterations."""
+    names = dict.fromkeys(name for item in facts.iterations for name in item.times)
+    table = []
+    for name in names:
+        times = [item.times[name] for item in facts.iterations if name in item.times]
+        table.append((name, _sum(time.wall_s for time in times), _sum(time.engine_s for time in times)))
+    return table
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """Sum of the known values; None if none is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from pydantic import ValidationError
+from reporting_helpers import empty_facts, full_data, full_facts
+from rich.console import Console
+
+from llzo_al.errors import StageError
+from llzo_al.reporting import figures
+from llzo_al.reporting.facts import CampaignFacts, IterationFacts, read_facts
+from llzo_al.reporting.page import render, write_report
+from llzo_al.reporting.summary import columns, duration, headline, number, rows
+from llzo_al.reporting.table import table
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+NASTY = "<script>alert('x')</script> & \"q\" $\\frac{1$ {{ 7*7 }}"
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in order, and collects text, ids and links."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        values = dict(attrs)
+        if "id" in values:
+            self.ids.append(values["id"])
+        self.links += [values[name] for name in ("src", "href", "xlink:href") if name in values]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def terminal(facts: CampaignFacts) -> str:
+    console = Console(width=140, record=True, force_terminal=False, file=io.StringIO())
+    console.print(table(facts))
+    return console.export_text()
+
+
+def test_json_goes_out_and_comes_back(tmp_path):
+    facts = full_facts()
+    page = write_report(facts, tmp_path / "campaign" / "report")
+    assert page == tmp_path / "campaign" / "report" / "index.html"
+    assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", "report.json"]
+    assert read_facts(page.parent / "report.json") == facts
+    data = json.loads((page.parent / "report.json").read_text())
+    assert data["iterations"][2]["coverage"]["elements"]["Zr"]["n_components"] == 11
+    assert data["iterations"][0]["errors"]["held_out"]["dimers"]["virial_rmse_meV_per_atom"] == 12.5
+
+
+def test_the_page_is_whole_and_needs_nothing_else():
+    html = render(full_facts())
+    page = Page(html)
+    assert page.tags.count("svg") == 5
+    assert len(page.ids) == len(set(page.ids))
+    assert all(link.startswith("#") for link in page.links)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(page.ids)
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert "@import" not in html
+    outside = set(re.findall(r"https?://[^\s\"'<]+", html))
+    assert outside <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+
+
+def test_the_page_says_what_it_must():
+    text = " ".join(Page(render(full_facts())).text.split())
+    for part in (
+        "Converged: every threshold is met",
+        "coverage ratio 0.981 of at least 0.95",
+        "Classical reference, not DFT.",
+        "N = 20 cells along each axis",
+        "Fit set: the training set's environments, columns standardised.",
+        "Edges: equal cells over the common range",
+        "low by construction",
+        "Li-O at 1.02 Å, closer than 1.2 Å",
+        "1 × crash, 1 × not converged",
+        "models/model-0.pb",
+        "2100 MB",
+        "deepmd-kit 3.2.0",
+        "coverage / ceiling",
+    ):
+        assert part in text
+
+
+def test_no_banner_for_first_principles():
+    assert "not DFT" not in render(empty_facts())
+    assert "not from DFT" not in terminal(empty_facts())
+
+
+def test_text_is_escaped_everywhere():
+    data = full_data()
+    data |= {"campaign": NASTY, "method": NASTY, "reasons": [NASTY], "versions": {NASTY: NASTY}}
+    iteration = data["iterations"][0]
+    iteration["errors"]["held_out"][NASTY] = iteration["errors"]["held_out"]["dimers"]
+    iteration["errors"]["audit"][NASTY] = iteration["errors"]["held_out"]["dimers"]
+    iteration["coverage"]["elements"][NASTY] = iteration["coverage"]["elements"]["Li"]
+    iteration["coverage"] |= {"fit_set": NASTY, "edges": NASTY, "remarks": [NASTY]}
+    iteration["times"][NASTY] = {"wall_s": 3.0}
+    iteration["decision"]["reasons"] = [NASTY]
+    iteration["md"]["endings"][0] |= {"run": NASTY, "ended": NASTY}
+    data["totals"]["failures"] = {NASTY: 1}
+    data["learning_curves"][NASTY] = [{"step": 1, "force_rmse_meV_per_A": 2.0}]
+    data["final"]["model_files"] = [NASTY]
+    facts = CampaignFacts.model_validate(data)
+    html = render(facts)
+    page = Page(html)
+    assert "script" not in page.tags
+    assert "<script" not in html
+    assert "{{ 7*7 }}" in page.text
+    assert NASTY in page.text
+    assert NASTY in terminal(facts)
+
+
+def test_an_empty_campaign():
+    facts = empty_facts()
+    page = Page(render(facts))
+    assert "No iteration has been finished yet." in page.text
+    assert "svg" not in page.tags
+    assert "no iteration has been finished yet" in terminal(facts)
+    assert "under way" in terminal(facts)
+
+
+@pytest.mark.parametrize(
+    "iteration",
+    [
+        {"iteration": 0},
+        {"iteration": 0, "coverage": {"bins": 20, "fit_set": "f", "edges": "e"}},
+        {
+            "iteration": 0,
+            "coverage": {"bins": 2, "fit_set": "f", "edges": "e", "elements": {"Li": {"coverage": 0.5}}},
+        },
+        {"iteration": 0, "errors": {"held_out": {"a": {"n_frames": 0}}}},
+        {"iteration": 0, "errors": {"held_out": {"a": {"n_frames": 1, "force_rmse_meV_per_A": 0.0}}}},
+        {"iteration": 0, "errors": {"audit": {"a": {"n_frames": 1}}}},
+        {"iteration": 0, "md": {"runs": 0, "stable": 0}},
+        {"iteration": 0, "deviation": {}},
+        {"iteration": 0, "labels": {}},
+        {"iteration": 0, "times": {"train": {}}},
+        {"iteration": 0, "times": {"train": {"engine_s": 1.0}, "label": {"wall_s": 0.0}}},
+        {"iteration": 0, "decision": {"converged": False}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("final", [None, {}])
+def test_missing_values(iteration, final):
+    facts = empty_facts(iterations=(iteration,), final=final, learning_curves={"a": [], "b": [{"step": 0}]})
+    Page(render(facts))
+    assert "–" in terminal(facts)
+
+
+def test_numbers_that_are_not_finite_were_not_measured(tmp_path):
+    iteration = {
+        "iteration": 0,
+        "errors": {"held_out": {"a": {"n_frames": 1, "force_rmse_meV_per_A": float("nan")}}},
+    }
+    facts = empty_facts(iterations=(iteration,), thresholds={"force_rmse_meV_per_A": float("inf")})
+    assert facts.iterations[0].errors.held_out["a"].force_rmse_meV_per_A is None
+    page = write_report(facts, tmp_path)
+    assert read_facts(tmp_path / "report.json") == facts
+    assert "nan" not in Page(page.read_text()).text.lower().split()
+
+
+def test_the_summary_tells_met_from_missed():
+    facts = full_facts()
+    titles = [column.title for column in columns(facts.thresholds)]
+    first, *_, last, final = rows(facts)
+    assert all(len(row.cells) == len(row.met) == len(titles) for row in rows(facts))
+    ratio, force, stable, outcome = (
+        titles.index(name) for name in ("coverage / ceiling", "force RMSE", "stable MD runs", "outcome")
+    )
+    assert (first.met[ratio], last.met[ratio]) == (False, True)
+    assert (first.met[stable], last.met[stable]) == (False, True)
+    assert first.cells[stable] == "1 of 2"
+    assert (first.cells[force], final.cells[force]) == ("333", "140")
+    assert (first.met[force], final.met[force]) == (False, True)
+    assert [row.cells[outcome] for row in rows(facts)] == ["goes on", "goes on", "converged", "–"]
+    stopped = facts.model_copy(update={"status": "not converged", "iterations": facts.iterations[:2]})
+    assert [row.cells[outcome] for row in rows(stopped)][:2] == ["goes on", "stops"]
+    text = terminal(facts)
+    assert "333 ✗" in text
+    assert "≤ 150" in text
+    assert "0.978" in text
+
+
+def test_the_headline_is_that_of_md_frames():
+    kinds = {"a": {"n_frames": 1}, "all": {"n_frames": 3}, "all MD": {"n_frames": 2}}
+
+    def of(*names):
+        errors = {"held_out": {name: kinds[name] for name in names}}
+        found = headline(IterationFacts(iteration=0, errors=errors).errors)
+        return found and found.n_frames
+
+    assert of("a", "all", "all MD") == 2
+    assert of("a", "all") == 3
+    assert of("a") == 1
+    assert of() is None
+
+
+def test_figures_are_svg_with_the_data_in_them():
+    facts = full_facts()
+    for draw in (
+        figures.coverage_figure,
+        figures.errors_figure,
+        figures.frames_figure,
+        figures.times_figure,
+        figures.learning_figure,
+    ):
+        svg = draw(facts)
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+        assert svg == draw(facts)
+        assert draw(empty_facts()) is None
+    assert "threshold" in figures.errors_figure(facts)
+    assert "threshold" not in figures.errors_figure(
+        facts.model_copy(update={"thresholds": empty_facts().thresholds})
+    )
+    assert ">final<" in figures.errors_figure(facts)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"extra": 1}, "extra"), ({"status": "maybe"}, "status"), ({"format_version": 2}, "format_version")],
+)
+def test_facts_are_strict(change, message):
+    with pytest.raises(ValidationError, match=message):
+        empty_facts(**change)
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"campaign": 1}'])
+def test_a_report_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "report.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(StageError, match=r"report\.json: cannot be read"):
+        read_facts(path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0.04, "0.0 s"),
+        (9.9, "9.9 s"),
+        (9.97, "10 s"),
+        (59.7, "1 min 00 s"),
+        (545, "9 min 05 s"),
+        (12000, "3 h 20 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (None, 3, "–"),
+        (0.9504, 3, "0.950"),
+        (1234.5, None, "1234"),
+        (12.34, None, "12.3"),
+        (0.01234, None, "0.0123"),
+    ],
+)
+def test_numbers(value, digits, text):
+    assert number(value, digits) == text
