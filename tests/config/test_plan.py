@@ -84,7 +84,7 @@ def test_counts(tmp_path):
     assert (training.trainings_per_iteration, training.steps_per_iteration) == (3, 3000)
     assert (training.trainings_at_most, training.steps_at_most) == (33, 30000 + 3 * 2000)
     assert (exploration.runs_per_iteration, exploration.steps_per_iteration) == (6, 12000)
-    assert (exploration.frames_per_run, exploration.atoms) == (60, {"Li2O": 96})
+    assert (exploration.frames_per_run, exploration.atoms) == (61, {"Li2O": 96})
     assert exploration.steps_at_most == 120000
     assert plan.warnings == ()
 

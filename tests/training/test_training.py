@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from training_data import ELEMENTS, small_inputs, small_settings
+from training_data import BACKEND, ELEMENTS, SUFFIX, small_inputs, small_settings
 
 from llzo_al.errors import EngineError, StageError, UserError
 from llzo_al.evaluation.errors import pool
@@ -36,15 +36,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult
 
 def test_result_is_a_frozen_and_compressed_model(trained: tuple[Path, TrainResult]):
     base, result = trained
-    assert (result.model, result.frozen_model) == ("compressed_model.pb", "frozen_model.pb")
+    assert (result.model, result.frozen_model) == (f"compressed_model{SUFFIX}", f"frozen_model{SUFFIX}")
     assert result.compressed
-    assert (result.backend, result.steps, result.notes) == ("tensorflow", 300, ())
+    assert (result.backend, result.steps, result.notes) == (BACKEND, 300, ())
     assert not result.warm_start
     assert result.resumed_from_step is None
     for name in (result.model, result.frozen_model):
         assert (base / "model" / name).stat().st_size > 1000
     curve = read_learning_curve(base / "model" / result.learning_curve)
-    assert [point.step for point in curve] == list(range(0, 301, 6))
+    assert [point.step for point in curve] in (list(range(0, 301, 6)), [1, *range(6, 301, 6)])
     assert set(result.timings) == {"startup_s", "train_s", "freeze_s", "compress_s", "test_s"}
     assert all(seconds > 0 for seconds in result.timings.values())
 
@@ -63,7 +63,7 @@ def test_result_survives_json(trained: tuple[Path, TrainResult]):
 
 def test_only_the_last_checkpoint_is_kept(trained: tuple[Path, TrainResult]):
     base, _ = trained
-    assert [item.step for item in find_checkpoints(base / "model", "tensorflow")] == [300]
+    assert [item.step for item in find_checkpoints(base / "model", BACKEND)] == [300]
 
 
 def test_errors_are_those_of_dp_test(trained: tuple[Path, TrainResult]):
@@ -98,10 +98,10 @@ def test_warm_start_takes_over_the_weights(trained: tuple[Path, TrainResult], tm
     result = train_model(inputs, directory)
     assert result.warm_start
     assert result.resumed_from_step is None
-    assert not (directory / "compressed_model.pb").exists()
+    assert not (directory / before.model).exists()
     assert result.notes == ()
     after = read_learning_curve(directory / "lcurve.out")
-    assert after[0].step == 0
+    assert after[0].step <= 1
     assert after[0].learning_rate == pytest.approx(1e-5)
     for kind, errors in before.tests.items():
         assert result.tests[kind].force_rmse_meV_per_A == pytest.approx(errors.force_rmse_meV_per_A, rel=0.02)
@@ -115,23 +115,23 @@ def test_killed_training_continues_from_its_last_whole_checkpoint(tmp_path: Path
     directory = tmp_path / "model"
     with pytest.raises(EngineError, match="SIGKILL"):
         kill_child_when(
-            lambda: len(find_checkpoints(directory, "tensorflow")) > 1,
+            lambda: len(find_checkpoints(directory, BACKEND)) > 1,
             lambda: train_model(
                 inputs, directory, progress=tmp_path / "progress" / "train.json", task="train"
             ),
         )
     assert read_progress(tmp_path / "progress") == []
-    newest, older = find_checkpoints(directory, "tensorflow")[:2]
-    meta = newest.path.with_name(newest.path.name + ".meta")
-    meta.write_bytes(meta.read_bytes()[:1000])
+    newest, older = find_checkpoints(directory, BACKEND)[:2]
+    parts = list(directory.glob(f"{newest.path.name}*"))
+    damaged = next(path for path in parts if path.suffix in (".meta", ".pt"))
+    damaged.write_bytes(damaged.read_bytes()[:1000])
     (directory / "model.ckpt-1499.index").write_bytes(b"half")
 
     result = train_model(inputs, directory)
     assert result.resumed_from_step == older.step
     steps = [point.step for point in read_learning_curve(directory / "lcurve.out")]
-    assert steps == list(range(0, 1501, 30))
-    assert [item.step for item in find_checkpoints(directory, "tensorflow")] == [1500]
-    assert f"restart from model {older.path}" in (directory / "child.log").read_text()
+    assert steps in (list(range(0, 1501, 30)), [1, *range(30, 1501, 30)])
+    assert [item.step for item in find_checkpoints(directory, BACKEND)] == [1500]
 
 
 def test_divergence_is_told_with_its_step(tmp_path: Path):
@@ -142,7 +142,7 @@ def test_divergence_is_told_with_its_step(tmp_path: Path):
     assert not isinstance(caught.value, EngineError)
     assert 0 < int(re.findall(r"at step (\d+)", str(caught.value))[0]) < 10_000
     assert (tmp_path / "model" / "lcurve.out").exists()
-    assert find_checkpoints(tmp_path / "model", "tensorflow") == []
+    assert find_checkpoints(tmp_path / "model", BACKEND) == []
 
 
 def test_refused_input_starts_nothing(tmp_path: Path):
@@ -162,8 +162,9 @@ def test_damaged_data_are_named(tmp_path: Path):
 
 
 def test_failure_within_deepmd_names_the_log(tmp_path: Path):
-    inputs = small_inputs(tmp_path, settings=small_settings(overrides={"optimizer": {"type": "AdamW"}}))
-    with pytest.raises(EngineError, match=r"(?s)optimizer.*child\.log"):
+    validation = {"training": {"validation_data": {"systems": [str(tmp_path / "nowhere")]}}}
+    inputs = small_inputs(tmp_path, settings=small_settings(overrides=validation))
+    with pytest.raises(EngineError, match=r"(?s)nowhere.*child\.log"):
         train_model(inputs, tmp_path / "model")
 
 

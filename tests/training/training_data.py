@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from llzo_al.config.training import Training
+from llzo_al.training.backends import MODEL_SUFFIX, available_backends
 from llzo_al.training.train import TrainInputs
 
 ELEMENTS = ("Li", "O")
+BACKEND = available_backends()[0]
+SUFFIX = MODEL_SUFFIX[BACKEND]
 SMALL = {
-    "backend": "tensorflow",
+    "backend": BACKEND,
     "rcut_A": 4.0,
     "embedding_neurons": [4, 8],
     "axis_neurons": 4,

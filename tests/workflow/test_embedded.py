@@ -33,7 +33,7 @@ from llzo_al.workflow import document_file, embedded, filesystem
 from llzo_al.workflow.document_client import EmbeddedClient
 from llzo_al.workflow.document_file import WriteNeededError
 from llzo_al.workflow.embedded import EmbeddedLaunchPad
-from llzo_al.workflow.repair import repair
+from llzo_al.workflow.repair import RepairReport, repair
 
 SPAWN = multiprocessing.get_context("spawn")
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -411,7 +411,10 @@ def die_at(path: Path, directory: Path, commit: int, moment: str) -> int | None:
 
 def finish_after_a_kill(path: Path, log: Path) -> None:
     launchpad = EmbeddedLaunchPad(path)
-    repair(launchpad)
+    report = repair(launchpad)
+    assert len(report.rerun) <= 1
+    # Each call is whole or absent, so nothing else is ever left to repair.
+    assert report == RepairReport(rerun=report.rerun)
     assert not repair(launchpad).changed
     worlds.work_in_process(launchpad)
     assert worlds.names_and_states(launchpad) == dict.fromkeys(worlds.GROWN, "COMPLETED")

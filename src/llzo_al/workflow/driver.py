@@ -169,13 +169,14 @@ def run_workflow(
     campaign.directory.failures.unlink(missing_ok=True)
     for stale in campaign.directory.progress.glob("*"):
         stale.unlink(missing_ok=True)
-    launchpad.add_wf(growth.start(campaign))
+    ids: dict[int, int] = launchpad.add_wf(growth.start(campaign))
+    first = next(iter(ids.values()))
     with LocalWorkers(campaign, launchpad_file) as workers:
         idle = 0
         while idle < IDLE_POLLS:
             workers.revive(launchpad)
             watch()
-            idle = 0 if _active(launchpad) else idle + 1
+            idle = 0 if _active(launchpad, first) else idle + 1
             time.sleep(POLL_S)
     watch()
     return read_failures(campaign)
@@ -190,7 +191,10 @@ def read_failures(campaign: Campaign) -> list[Failure]:
     return [Failure(task=line["task"], message=line["message"]) for line in map(json.loads, lines)]
 
 
-def _active(launchpad: LaunchPad) -> bool:
-    """Whether a firework runs or could run; those that wait for a failed one do not count."""
-    query = {"state": {"$in": ["READY", "RESERVED", "RUNNING"]}}
-    return bool(launchpad.get_fw_ids(query=query, count_only=True))
+def _active(launchpad: LaunchPad, member: int) -> bool:
+    """Whether a firework of the workflow of `member` runs or could run.
+
+    Fireworks that wait for a failed one do not count.
+    """
+    states = launchpad.get_wf_by_fw_id_lzyfw(member).fw_states.values()
+    return any(state in ("READY", "RESERVED", "RUNNING") for state in states)

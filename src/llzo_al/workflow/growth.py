@@ -182,7 +182,8 @@ def _firework(
     from llzo_al.workflow import tasks
 
     kind: type[FireTaskBase] = getattr(tasks, task)
-    spec: dict[str, Any] = {"_category": category, "_llzo_al_name": name}
+    root = str(campaign.directory.root)
+    spec: dict[str, Any] = {"_category": category, "_llzo_al_name": name, "_llzo_al_campaign": root}
     if fizzled_parents:
         spec["_allow_fizzled_parents"] = True
-    return Firework([kind(campaign_dir=str(campaign.directory.root), **parameters)], spec=spec, name=name)
+    return Firework([kind(campaign_dir=root, **parameters)], spec=spec, name=name)

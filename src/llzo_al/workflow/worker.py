@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import time
 from pathlib import Path
@@ -19,7 +20,12 @@ POLL_S = 0.2
 def work(campaign_dir: Path, *, name: str, categories: list[str], launchpad_file: Path | None) -> None:
     """Run what is ready, for ever; the driver ends the process."""
     launchpad = open_launchpad(campaign_dir, launchpad_file)
-    worker = FWorker(name=name, category=categories, env={"campaign_dir": str(campaign_dir)})
+    worker = FWorker(
+        name=name,
+        category=categories,
+        query=json.dumps({"spec._llzo_al_campaign": str(campaign_dir)}),
+        env={"campaign_dir": str(campaign_dir)},
+    )
     while True:
         if not launchpad.run_exists(worker) or not launch_rocket(launchpad, worker, strm_lvl="WARNING"):
             time.sleep(POLL_S)
