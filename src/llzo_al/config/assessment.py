@@ -33,8 +33,8 @@ class Coverage(Section):
     """Cells along each axis of a plane (N)."""
     variance: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Share of the variance that the kept components hold."""
-    max_components: Annotated[int, Field(ge=2)] = 20
-    """Largest number of components, whatever the variance."""
+    max_components: Annotated[int, Field(ge=2)] | None = None
+    """Largest number of components, whatever the variance; by default as many as the variance asks for."""
     environments_max: Count = 200000
     """Largest number of environments of one element used from each side (a seeded sample beyond it)."""
 

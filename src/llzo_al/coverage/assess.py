@@ -241,13 +241,14 @@ def _pool(elements: tuple[ElementCoverage, ...]) -> PooledCoverage:
 
 
 def _statements(settings: Coverage) -> tuple[str, ...]:
+    at_most = "" if settings.max_components is None else f" and at most {settings.max_components}"
     return (
         f"Coverage: {settings.bins} x {settings.bins} cells in each plane of two principal components; cells "
         "that both sets hold / cells that the visited set holds, averaged over the planes (You et al. 2024, "
         "Eqs. 2 to 6).",
         "Fit: for each element the columns are standardised and the PCA is fitted on the training set's "
-        f"environments; components up to {settings.variance:.0%} of the variance, at least 2 and at most "
-        f"{settings.max_components}. An environment that differs in a feature that is constant in training "
+        f"environments; components up to {settings.variance:.0%} of the variance, at least 2"
+        f"{at_most}. An environment that differs in a feature that is constant in training "
         "counts as uncovered in every plane.",
         "Edges: the cells divide the common range of training and visited environments along each component.",
         "Pooling: elements are weighted by their number of visited environments.",

@@ -98,7 +98,7 @@ class PrincipalSpace:
         return Projection(coordinates=coordinates, off=off)
 
 
-def fit_space(values: Float32Array, *, variance: float, max_components: int) -> PrincipalSpace:
+def fit_space(values: Float32Array, *, variance: float, max_components: int | None = None) -> PrincipalSpace:
     """Fit an element's principal space.
 
     A feature is constant if its range is below `RELATIVE_NOISE` of its magnitude plus `ABSOLUTE_NOISE` of the
@@ -145,7 +145,7 @@ def fit_space(values: Float32Array, *, variance: float, max_components: int) -> 
 
 
 def _principal_components(
-    table: NDArray[np.float64], *, variance: float, max_components: int
+    table: NDArray[np.float64], *, variance: float, max_components: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Components (m, n_varying) and their shares of the variance (m,), for a standardised `table`."""
     n_features = table.shape[1]
@@ -154,7 +154,7 @@ def _principal_components(
         shares = np.asarray(pca.explained_variance_ratio_, dtype=np.float64)
         enough = int(np.searchsorted(np.cumsum(shares), variance - 1e-12)) + 1
         real = int(np.sum(shares > 1e-12 * shares[0]))
-        count = min(max(enough, 2), max_components, real)
+        count = min(max(enough, 2), real if max_components is None else max_components, real)
         components, shares = pca.components_[:count], shares[:count]
     else:
         components, shares = np.zeros((0, 0)), np.zeros(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ def work(campaign_dir: Path, *, name: str, categories: list[str], launchpad_file
     worker = FWorker(
         name=name,
         category=categories,
-        query=json.dumps({"spec._llzo_al_campaign": str(campaign_dir)}),
+        query={"spec._llzo_al_campaign": str(campaign_dir)},
         env={"campaign_dir": str(campaign_dir)},
     )
     while True:
