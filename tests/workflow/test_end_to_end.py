@@ -1,4 +1,4 @@
-"""A whole campaign through the command line, every part real: two iterations on Li2O, then a final training."""
+"""A whole campaign through the command line, every part real: two iterations on Li2O, a final training."""
 
 import json
 import os
@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from campaigns import write_tiny
 
+from campaigns import write_tiny
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.iteration import committee
 from llzo_al.dataset.identity import label_identity
@@ -37,7 +37,7 @@ def report(run):
 
 @pytest.mark.timeout(300)
 def test_it_ends_by_its_own_rule_and_says_so(run, report):
-    file, root, done = run
+    _, root, done = run
     assert done.returncode == 0, done.stdout + done.stderr
     assert "iteration 0: goes on: 1 of at least 2 iterations done" in done.stdout
     assert "iteration 1: converged" in done.stdout
@@ -112,7 +112,7 @@ def test_running_it_again_repeats_nothing(run):
 
 def test_a_stricter_rule_reopens_the_loop_without_repeating_it(run, tmp_path):
     """The decision belongs to the campaign file as it is now; finished iterations stay."""
-    file, root, _ = run
+    _, root, _ = run
     status = json.loads(llzo_al("status", root, "--json").stdout)
     assert status["finished"]
     assert status["open_iteration"] == 2
