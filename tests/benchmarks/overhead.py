@@ -2,9 +2,9 @@
 
     python tests/benchmarks/overhead.py CAMPAIGN_DIR [--cores 2]
 
-The critical path is: the slowest training of each committee, the MD runs shared out over the cores (sum / cores,
-at least the longest), descriptors and coverage, and labels. Framework start-up, freezing, testing, polling and
-Python imports count as overhead. Figures come from the manifests that every stage leaves.
+The critical path is: the slowest training of each committee, the MD runs shared out over the cores (sum
+/ cores, at least the longest), descriptors and coverage, and labels. Framework start-up, freezing, testing,
+polling and Python imports count as overhead. Figures come from the manifests that every stage leaves.
 """
 
 from __future__ import annotations
