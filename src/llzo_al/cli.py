@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import tempfile
 import traceback
@@ -28,8 +30,9 @@ interruption.
 Exit codes: 0 converged (or the command succeeded), 2 a mistake in the input, 3 finished but not converged,
 1 anything else.""",
 )
-CONSOLE = Console()
-ERRORS = Console(stderr=True)
+_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+CONSOLE = Console(width=_WIDTH, markup=False)
+ERRORS = Console(stderr=True, markup=False)
 _INTERRUPTED = 130
 
 CampaignFile = Annotated[
@@ -100,17 +103,20 @@ def validate(file: CampaignFile, as_json: JsonOption = False) -> None:
     """
     from llzo_al.config.load import load_campaign
     from llzo_al.config.plan import make_plan, render_plan
-    from llzo_al.preflight import missing_parts
+    from llzo_al.preflight import check_training, missing_parts
 
     loaded = load_campaign(file)
+    check_training(loaded)
     plan = make_plan(loaded)
     missing = missing_parts(loaded.config)
     if as_json:
         CONSOLE.print_json(json.dumps({"plan": plan.as_json(), "missing": missing}))
     else:
         CONSOLE.print(render_plan(plan))
-        for line in missing or ["nothing is missing on this machine"]:
-            CONSOLE.print(f"[yellow]missing:[/yellow] {line}" if missing else line, highlight=False)
+        for line in missing:
+            CONSOLE.print(f"missing: {line}", style="yellow", highlight=False, soft_wrap=True)
+        if not missing:
+            CONSOLE.print("nothing is missing on this machine", highlight=False)
     if missing:
         raise typer.Exit(ExitCode.USER_ERROR)
 
@@ -120,6 +126,9 @@ def run(
     file: CampaignFile,
     directory: DirectoryOption = None,
     launchpad: LaunchpadOption = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Label frames again whose label failed before.")
+    ] = False,
 ) -> None:
     """Run a campaign, or continue it: the same command does both.
 
@@ -130,7 +139,10 @@ def run(
     """
     from llzo_al.running import run_campaign
 
-    raise typer.Exit(run_campaign(file, directory=directory, launchpad_file=launchpad, console=CONSOLE))
+    code = run_campaign(
+        file, directory=directory, launchpad_file=launchpad, retry_failed=retry_failed, console=CONSOLE
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -191,14 +203,27 @@ def lpad(context: typer.Context, directory: CampaignDir, launchpad: LaunchpadOpt
 
 
 def _campaign_directory(path: Path) -> Path:
-    """Campaign directory of an argument that may be the campaign file."""
+    """Campaign directory of an argument that may be the campaign file.
+
+    Raises
+    ------
+    UserError
+        If there is no campaign of this version.
+    """
+    from llzo_al.campaign.directory import CampaignDirectory
+
     if path.is_file():
         from llzo_al.config.load import load_campaign
 
-        return load_campaign(path).campaign_dir
-    if not path.exists():
+        root = load_campaign(path).campaign_dir
+        if not root.exists():
+            raise UserError(f"{root}: the campaign has not been run yet; `llzo-al run {path}` starts it")
+    elif path.exists():
+        root = path
+    else:
         raise UserError(f"{path}: no such campaign directory; `llzo-al run FILE` makes one")
-    return path
+    CampaignDirectory(root.resolve()).check()
+    return root
 
 
 def main() -> None:
@@ -208,21 +233,22 @@ def main() -> None:
 
 def _main(arguments: list[str]) -> int:
     try:
-        result = app(args=arguments, standalone_mode=False)
+        result = app(args=arguments, prog_name="llzo-al", standalone_mode=False)
     except LlzoAlError as error:
-        ERRORS.print(f"llzo-al: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        ERRORS.print(f"llzo-al: {error}", style="red", highlight=False, soft_wrap=True)
         return error.exit_code
     except typer.Abort:
         return ExitCode.FAILURE
     except typer.TyperException as error:
-        message = error.format_message()
-        ERRORS.print(
-            f"llzo-al: {message}\nllzo-al --help, and --help after any command, say what is allowed",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        if message := error.format_message():  # without one, the help has been printed
+            ERRORS.print(
+                f"llzo-al: {message}\nllzo-al --help, and --help after any command, say what is allowed",
+                highlight=False,
+                soft_wrap=True,
+            )
         return ExitCode.USER_ERROR
+    except OSError as error:
+        return _tell_os_error(error)
     except Exception as error:  # noqa: BLE001  (the last resort: told to the user, kept in a file)
         with tempfile.NamedTemporaryFile(
             "w", prefix="llzo-al-", suffix=".log", delete=False, encoding="utf-8"
@@ -233,7 +259,6 @@ def _main(arguments: list[str]) -> int:
             f"details are in {handle.name}. What was finished is kept.",
             style="red",
             highlight=False,
-            markup=False,
             soft_wrap=True,
         )
         return ExitCode.FAILURE
@@ -241,6 +266,25 @@ def _main(arguments: list[str]) -> int:
         ERRORS.print("llzo-al: interrupted; run the same command again to continue", highlight=False)
         return ExitCode.FAILURE
     return result if isinstance(result, int) else ExitCode.CONVERGED
+
+
+def _tell_os_error(error: OSError) -> ExitCode:
+    """What a disk or the rights on it refused, in words."""
+    about = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy, code = "free some space and run the same command again", ExitCode.FAILURE
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        remedy, code = "make it writable or choose another directory", ExitCode.USER_ERROR
+    else:
+        remedy, code = "see to its cause and run the same command again", ExitCode.FAILURE
+    reason = error.strerror or str(error)
+    ERRORS.print(
+        f"llzo-al: {about}{reason}; {remedy}. What was finished is kept.",
+        style="red",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return code
 
 
 if __name__ == "__main__":

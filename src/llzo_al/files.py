@@ -65,6 +65,21 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Lines of a log of JSON objects; none if it is missing; one that a crash cut short is passed over."""
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            lines.append(value)
+    return lines
+
+
 def fingerprint(data: Any) -> str:
     """SHA-256 (hex) of `data` written as canonical JSON."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -83,6 +98,8 @@ def finished(directory: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
     if not path.exists():
         return None
     manifest = read_json(path)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("outputs"), dict):
+        raise StageError(f"{path}: is no manifest of a finished stage; remove the file and run again")
     if manifest.get("inputs_hash") != fingerprint(key):
         return None
     outputs: dict[str, Any] = manifest["outputs"]
@@ -129,6 +146,7 @@ def run_stage(
     wanted = fingerprint(key)
     marker = partial / _PARTIAL_KEY
     if partial.exists() and (not marker.exists() or read_json(marker).get("inputs_hash") != wanted):
+        marker.unlink(missing_ok=True)  # first: what is half removed must not pass for anyone's work
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
     write_json(marker, {"inputs_hash": wanted, "inputs": dict(key)})

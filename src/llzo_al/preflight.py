@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+from pathlib import Path
 
 from llzo_al.config.campaign import CampaignConfig
-from llzo_al.errors import LlzoAlError
+from llzo_al.config.document import line_at, parse_document
+from llzo_al.config.load import LoadedCampaign
+from llzo_al.errors import LlzoAlError, StageError, UserError
 from llzo_al.labelling.base import make_labeller
-from llzo_al.training.backends import choose_backend
+from llzo_al.training.backends import available_backends, choose_backend
+from llzo_al.training.inputs import check_settings
+
+MIN_FREE_MB = 50
+"""Free space below which nothing is begun: a single checkpoint of a training can take more."""
 
 
 def missing_parts(config: CampaignConfig) -> list[str]:
@@ -30,3 +38,43 @@ def missing_parts(config: CampaignConfig) -> list[str]:
     except LlzoAlError as error:
         missing.append(str(error))
     return missing
+
+
+def check_training(loaded: LoadedCampaign) -> None:
+    """Have DeePMD-kit check the input that the trainings will get, if it is installed.
+
+    Raises
+    ------
+    UserError
+        If it refuses the input, naming the line of `training.overrides`.
+    """
+    if not available_backends():
+        return
+    try:
+        check_settings(loaded.config.training, loaded.config.elements)
+    except UserError as error:
+        document, _ = parse_document(loaded.text)
+        line = line_at(document, ("training", "overrides"))
+        raise UserError(f"{loaded.path}:{line}: {error}") from error
+
+
+def check_free_space(directory: Path) -> None:
+    """Refuse to begin on a disk that is full.
+
+    Parameters
+    ----------
+    directory
+        The campaign directory, which need not exist yet.
+
+    Raises
+    ------
+    StageError
+        If less than `MIN_FREE_MB` are free.
+    """
+    place = next(path for path in (directory, *directory.parents) if path.exists())
+    free_MB = shutil.disk_usage(place).free / 1e6
+    if free_MB < MIN_FREE_MB:
+        raise StageError(
+            f"{directory}: only {free_MB:.0f} MB are free on its disk, and a campaign needs at least "
+            f"{MIN_FREE_MB} MB; free some space, or choose another `directory` in the campaign file"
+        )

@@ -3,32 +3,57 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 import psutil
 from rich.console import Console
 
-from llzo_al.campaign import closing, final
+from llzo_al.campaign import closing, final, initial
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.dataset_stage import failed_labels
 from llzo_al.campaign.directory import CampaignDirectory, CampaignLock, running_process
 from llzo_al.campaign.facts import write_campaign_report
+from llzo_al.campaign.failures import Failure, failures_in_words, read_failures
 from llzo_al.config.changes import describe_changes
 from llzo_al.config.load import LoadedCampaign, load_campaign
 from llzo_al.display import CampaignDisplay, progress_line
-from llzo_al.errors import ExitCode, StageError, UserError
+from llzo_al.errors import ExitCode, LlzoAlError, StageError, UserError
 from llzo_al.files import read_json
-from llzo_al.preflight import missing_parts
+from llzo_al.preflight import check_free_space, check_training, missing_parts
 from llzo_al.progress import read_progress
 from llzo_al.reporting.table import table
 from llzo_al.workflow import driver, growth
 
 
 def run_campaign(
-    file: Path, *, directory: Path | None, launchpad_file: Path | None, console: Console
+    file: Path,
+    *,
+    directory: Path | None,
+    launchpad_file: Path | None,
+    console: Console,
+    retry_failed: bool = False,
 ) -> ExitCode:
     """Run or continue the campaign of a campaign file on this machine.
+
+    Parameters
+    ----------
+    file
+        The campaign file.
+    directory
+        Campaign directory instead of the one that the file names.
+    launchpad_file
+        FireWorks launchpad file of a MongoDB; None for the embedded LaunchPad.
+    console
+        Where to print.
+    retry_failed
+        Label frames again whose label failed before, unless their iteration is closed.
 
     Returns
     -------
@@ -43,18 +68,48 @@ def run_campaign(
         If the campaign could not be finished; the message carries the causes.
     """
     loaded = load_campaign(file)
+    check_training(loaded)
     missing = missing_parts(loaded.config)
     if missing:
         raise UserError(f"{file}: this machine lacks what the campaign needs:\n  " + "\n  ".join(missing))
     place = CampaignDirectory((directory or loaded.campaign_dir).resolve())
-    place.create(file.resolve())
-    with CampaignLock(place):
-        campaign = _open(loaded, place, console)
-        if growth.final_is_done(campaign):
-            console.print("The campaign is finished; nothing to do.", highlight=False)
-        else:
-            _work(campaign, launchpad_file, console)
-        return _conclude(campaign, console)
+    check_free_space(place.root)
+    try:
+        place.create(loaded.path)
+        with CampaignLock(place), _termination_as_interrupt():
+            campaign = _open(loaded, place, console)
+            if retry_failed:
+                _retry(campaign, console)
+            if growth.final_is_done(campaign):
+                console.print("The campaign is finished; nothing to do.", highlight=False)
+            else:
+                _work(campaign, launchpad_file, console)
+            return _conclude(campaign, console)
+    except OSError as error:
+        error.filename = error.filename or str(place.root)  # a failed write does not know its file
+        raise
+
+
+def _retry(campaign: Campaign, console: Console) -> None:
+    number = initial.retry_failed(campaign, from_iteration=closing.first_open_iteration(campaign))
+    console.print(f"{number} failed label(s) are tried again", highlight=False)
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the program as Ctrl-C does: with a message, and with its children."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _open(loaded: LoadedCampaign, place: CampaignDirectory, console: Console) -> Campaign:
@@ -63,7 +118,9 @@ def _open(loaded: LoadedCampaign, place: CampaignDirectory, console: Console) ->
         before = Campaign.open(place.root).config.settings()
         for change in describe_changes(before, loaded.config.settings()):
             console.print(f"changed since the last run: {change}", highlight=False, soft_wrap=True)
-    return Campaign.create(root=place.root, config=loaded.config, campaign_file=loaded.path)
+    campaign = Campaign.create(root=place.root, config=loaded.config, campaign_file=loaded.path)
+    campaign.store.counts()  # a damaged store is told before anything else is
+    return campaign
 
 
 def _work(campaign: Campaign, launchpad_file: Path | None, console: Console) -> None:
@@ -78,7 +135,9 @@ def _work(campaign: Campaign, launchpad_file: Path | None, console: Console) -> 
 
     started = time.time()
     number = closing.first_open_iteration(campaign)
-    campaign.say("starts" if not place.initial.exists() else f"continues with iteration {number}")
+    stopped = number > 0 and closing.decision(campaign, number - 1).stop
+    following = "the final training" if stopped else f"iteration {number}"
+    campaign.say("starts" if not place.initial.exists() else f"continues with {following}")
     try:
         with display.showing():
             driver.run_workflow(campaign, launchpad_file=launchpad_file, watch=watch)
@@ -123,26 +182,37 @@ def _log_run(campaign: Campaign, started: float, peak_memory_MB: float) -> None:
 
 def _conclude(campaign: Campaign, console: Console) -> ExitCode:
     """Write the report, print the verdict, and turn it into an exit code."""
-    failures = driver.read_failures(campaign)
+    failures = read_failures(campaign)
+    if not growth.final_is_done(campaign):
+        raise _unfinished(campaign, failures, console)
     facts, page = write_campaign_report(campaign)
     console.print(table(facts))
     if failures:
-        console.print(f"{len(failures)} task(s) failed in this run:", highlight=False)
-    for failure in failures:
-        console.print(f"  {failure.task}: {failure.message}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{len(failures)} task(s) failed in this run and were done without:", highlight=False)
+    for line in failures_in_words(failures):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
-    if not growth.final_is_done(campaign):
-        raise StageError(
-            f"{campaign.directory.root}: the campaign could not be finished; the causes are above, details "
-            f"in {campaign.directory.logs}. Finished labels, trainings and MD runs are kept: mend the cause "
-            "and run the same command again"
-        )
     decision = closing.decision(campaign, closing.first_open_iteration(campaign) - 1)
     verdict = "converged" if decision.converged else "not converged"
-    console.print(f"{verdict}: " + "; ".join(decision.reasons), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{verdict}: " + "; ".join(decision.reasons), highlight=False, soft_wrap=True)
     models = ", ".join(str(path) for path in final.final_models(campaign))
     console.print(f"potential: {models}", highlight=False, soft_wrap=True)
     return ExitCode.CONVERGED if decision.converged else ExitCode.NOT_CONVERGED
+
+
+def _unfinished(campaign: Campaign, failures: list[Failure], console: Console) -> LlzoAlError:
+    """The error of a campaign that could not be finished, its causes first; the report is written."""
+    lines = failures_in_words(failures) or ["no task said why; see the workers' logs"]
+    if closing.first_open_iteration(campaign) > 0:
+        facts, page = write_campaign_report(campaign)
+        console.print(table(facts))
+        console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    causes = lines[0] if len(lines) == 1 else "\n  " + "\n  ".join(lines)
+    kind = UserError if any(failure.user_error for failure in failures) else StageError
+    return kind(
+        f"the campaign could not be finished: {causes}\nFinished labels, trainings and MD runs are kept: "
+        f"mend the cause and run the same command again. Logs: {campaign.directory.logs}"
+    )
 
 
 def print_status(root: Path, *, console: Console, as_json: bool) -> None:
@@ -158,7 +228,7 @@ def print_status(root: Path, *, console: Console, as_json: bool) -> None:
     counts = campaign.store.counts(physics=campaign.physics)
     process = running_process(place)
     tasks = read_progress(place.progress) if process is not None else []
-    failures = driver.read_failures(campaign)
+    failures = read_failures(campaign)
     iteration = closing.first_open_iteration(campaign)
     done = growth.final_is_done(campaign)
     if as_json:
@@ -180,14 +250,16 @@ def print_status(root: Path, *, console: Console, as_json: bool) -> None:
         waiting = f", {each.pending} waiting" if each.pending else ""
         failed = f", {each.failed} failed" if each.failed else ""
         console.print(f"labels, {split}: {each.labelled}{waiting}{failed}", highlight=False)
+    for line in failed_labels(campaign):
+        console.print(f"labels: {line}", highlight=False, soft_wrap=True)
     for task in tasks:
-        console.print(f"  {progress_line(task)}", highlight=False, markup=False)
+        console.print(f"  {progress_line(task)}", highlight=False, soft_wrap=True)
     for failure in failures:
-        console.print(f"failed: {failure.task}: {failure.message}", highlight=False, markup=False)
+        console.print(f"failed: {failure.task}: {failure.message}", highlight=False, soft_wrap=True)
     if iteration > 0:
         decision = closing.decision(campaign, iteration - 1)
         words = "; ".join(decision.reasons)
-        console.print(f"iteration {iteration - 1}: {words}", highlight=False, markup=False)
+        console.print(f"iteration {iteration - 1}: {words}", highlight=False, soft_wrap=True)
     if not done and process is None:
         console.print(f"continue with: llzo-al run {_campaign_file(place)}", highlight=False, soft_wrap=True)
 

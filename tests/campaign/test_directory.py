@@ -68,7 +68,7 @@ def test_foreign_directory_is_refused_and_left_alone(tmp_path):
 
 def test_file_in_the_way_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="is a file, expected a directory"):
         CampaignDirectory(tmp_path / "file" / "campaign").create(tmp_path / "campaign.yaml")
 
 
@@ -102,7 +102,7 @@ def test_lock_gives_up_when_the_orphan_stays(place):
     holder = start(HOLDER_WITH_ORPHAN, place)
     holder.kill()
     holder.wait()
-    with pytest.raises(UserError, match="being run already"), CampaignLock(place, patience_s=0.2):
+    with pytest.raises(UserError, match="still there"), CampaignLock(place, patience_s=0.2):
         pass
 
 

@@ -29,6 +29,7 @@ from llzo_al.errors import UserError
 from llzo_al.workflow import launchpads
 from llzo_al.workflow.embedded import EmbeddedLaunchPad
 from llzo_al.workflow.launchpads import archive_all, lpad_command, open_launchpad, repair, rerun_of_worker
+from llzo_al.workflow.repair import CAMPAIGN_DIR
 
 HERE = Path(__file__).parent
 
@@ -471,6 +472,21 @@ def test_archived_workflows_make_way_for_a_fresh_one(launchpad: LaunchPad, tmp_p
     launchpad.add_wf(worlds.firework("fresh", log))
     worlds.work_in_process(launchpad)
     assert sorted(log.read_text().split()) == ["f0", "fresh"]
+
+
+def test_archiving_goes_by_the_campaign_directory(launchpad: LaunchPad, tmp_path: Path) -> None:
+    """A renamed campaign leaves nothing behind, and its namesake elsewhere is left alone."""
+    for name, directory in (("before", "/here"), ("after", "/here"), ("after", "/there")):
+        workflow = worlds.independent_workflow(tmp_path / "log", 2, name=name)
+        workflow.metadata[CAMPAIGN_DIR] = directory
+        launchpad.add_wf(workflow)
+    assert len(archive_all(launchpad, campaign_dir="/here")) == 2
+    states = {(wf["name"], wf["metadata"][CAMPAIGN_DIR]): wf["state"] for wf in launchpad.workflows.find()}
+    assert states == {
+        ("before", "/here"): "ARCHIVED",
+        ("after", "/here"): "ARCHIVED",
+        ("after", "/there"): "READY",
+    }
 
 
 def test_a_worker_that_outlived_the_archiving_changes_nothing(launchpad: LaunchPad, tmp_path: Path) -> None:

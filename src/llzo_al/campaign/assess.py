@@ -25,7 +25,7 @@ from llzo_al.coverage.environments import Environments, fit_scalings
 from llzo_al.coverage.report import CoverageReport
 from llzo_al.dataset.frames import Frame
 from llzo_al.dataset.splits import assign_held_out
-from llzo_al.errors import UpstreamError
+from llzo_al.errors import StageError, UpstreamError
 from llzo_al.exploration.runs import ExplorationRun
 from llzo_al.exploration.trajectory import MDFrame, read_trajectory
 from llzo_al.files import MANIFEST, read_json, run_stage
@@ -165,7 +165,7 @@ def visited_frames(campaign: Campaign, number: int) -> list[Visited]:
 def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
     visited = visited_frames(campaign, number)
     if not visited:
-        raise UpstreamError(f"iteration {number}: the guard ended every MD run before its first frame")
+        raise StageError(_nothing_visited(campaign, number))
     started = time.perf_counter()
     training = _training_environments(campaign, number)
     seen = soap_environments(
@@ -206,6 +206,18 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
         "chosen": chosen_ids,
         "held_out": held_out_ids,
     }
+
+
+def _nothing_visited(campaign: Campaign, number: int) -> str:
+    runs = finished_runs(campaign, number)
+    endings = "; ".join(f"{run.group}: {outputs['ended']}" for _, run, outputs in runs[:3])
+    more = f"; and {len(runs) - 3} more" if len(runs) > 3 else ""
+    return (
+        "the guard ended every MD run before its first frame after "
+        f"exploration.equilibration_ps, so there is nothing to assess ({endings}{more}). The models are not "
+        "good enough for dynamics yet: give more initial data or more training.steps, or begin at lower "
+        "exploration.temperatures_K"
+    )
 
 
 def _training_environments(campaign: Campaign, number: int) -> Environments:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.config.campaign import CampaignConfig
@@ -75,7 +76,7 @@ class Campaign:
         try:
             data = YAML(typ="safe").load(directory.config.read_text(encoding="utf-8"))
             config = CampaignConfig.model_validate(data)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, YAMLError) as error:
             raise StageError(
                 f"{directory.config}: cannot be read back ({error}); run `llzo-al run` with the campaign "
                 "file again to write it anew"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from llzo_al.campaign.assess import assessment, read_predictions
@@ -155,7 +156,15 @@ def _audit(
         [label for _, label in chosen.values()],
         campaign.config.selection,
     )
-    return dict(zip(chosen, entries, strict=True))
+    return {
+        identity: _as_decided(entry, records[identity])
+        for identity, entry in zip(chosen, entries, strict=True)
+    }
+
+
+def _as_decided(entry: AuditEntry, record: Record) -> AuditEntry:
+    """The entry with the split that an interrupted close gave the frame, whatever the limits are now."""
+    return replace(entry, split=record.split) if record.split in ("training", "audit") else entry
 
 
 def _errors(records: Mapping[str, Record], predictions: Mapping[str, Prediction]) -> dict[str, ErrorSummary]:

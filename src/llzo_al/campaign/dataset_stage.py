@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from llzo_al.campaign.initial import initial_key
 from llzo_al.dataset.export import write_deepmd, write_extxyz
 from llzo_al.dataset.records import Record, Split, usable
 from llzo_al.errors import StageError
-from llzo_al.files import fingerprint, run_stage
+from llzo_al.files import fingerprint, finished, run_stage
 
 MD_SOURCES = frozenset({"reference_md", "exploration"})
 
@@ -72,13 +73,6 @@ def export_dataset(campaign: Campaign, directory: Path, *, before_iteration: int
         If there is no usable training frame.
     """
     config = campaign.config
-    key = {
-        "before_iteration": before_iteration,
-        "initial": fingerprint(initial_key(campaign)),
-        "force_cap_eV_per_A": config.dataset.force_cap_eV_per_A,
-        "virials": config.training.trains_virials,
-        **campaign.level_of_theory,
-    }
 
     def known(split: Split) -> list[Record]:
         return [
@@ -91,11 +85,11 @@ def export_dataset(campaign: Campaign, directory: Path, *, before_iteration: int
         training, excluded = usable(known("training"), config.dataset.force_cap_eV_per_A)
         held_out, held_out_excluded = usable(known("held-out"), config.dataset.force_cap_eV_per_A)
         if not training:
-            failed = campaign.store.counts(physics=campaign.physics).total.failed
+            causes = "; ".join(failed_labels(campaign)) or "no label failed"
             raise StageError(
-                f"{campaign.directory.labels}: no usable training frame ({len(excluded)} are beyond "
-                f"dataset.force_cap_eV_per_A, {failed} labels failed); see "
-                "`llzo-al status` for the failures' causes"
+                f"there is no usable training frame: {len(excluded)} are beyond "
+                f"dataset.force_cap_eV_per_A, and of the labels, {causes}. When the cause is mended, "
+                "`llzo-al run --retry-failed` labels the failed frames again"
             )
         sets: dict[str, list[Record]] = {}
         for record in held_out:
@@ -128,7 +122,29 @@ def export_dataset(campaign: Campaign, directory: Path, *, before_iteration: int
             },
         }
 
-    outputs = run_stage(directory, stage="dataset", key=key, compute=compute)
+    key = _key(campaign, before_iteration)
+    return _exported(directory, run_stage(directory, stage="dataset", key=key, compute=compute))
+
+
+def exported_dataset(
+    campaign: Campaign, directory: Path, *, before_iteration: int | None
+) -> ExportedDataset | None:
+    """What `export_dataset` wrote with the present settings, or None; nothing is written."""
+    outputs = finished(directory, _key(campaign, before_iteration))
+    return None if outputs is None else _exported(directory, outputs)
+
+
+def _key(campaign: Campaign, before_iteration: int | None) -> dict[str, Any]:
+    return {
+        "before_iteration": before_iteration,
+        "initial": fingerprint(initial_key(campaign)),
+        "force_cap_eV_per_A": campaign.config.dataset.force_cap_eV_per_A,
+        "virials": campaign.config.training.trains_virials,
+        **campaign.level_of_theory,
+    }
+
+
+def _exported(directory: Path, outputs: Mapping[str, Any]) -> ExportedDataset:
     return ExportedDataset(
         token=fingerprint([outputs["training"], outputs["held_out"]]),
         training_systems=tuple(directory / name for name in outputs["training_systems"]),
@@ -139,6 +155,16 @@ def export_dataset(campaign: Campaign, directory: Path, *, before_iteration: int
         training=tuple(outputs["training"]),
         counts=outputs["counts"],
     )
+
+
+def failed_labels(campaign: Campaign, *, most: int = 3) -> list[str]:
+    """The commonest reasons of failed labels, each with its count."""
+    records = campaign.store.records(labelled=False, physics=campaign.physics)
+    reasons = Counter(record.failure.reason for record in records if record.failure is not None)
+    lines = [f"{count} failed: {reason}" for reason, count in reasons.most_common(most)]
+    if len(reasons) > most:
+        lines.append(f"{reasons.total() - sum(n for _, n in reasons.most_common(most))} failed otherwise")
+    return lines
 
 
 def _relative(paths: Sequence[Path], directory: Path) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from llzo_al import __version__
-from llzo_al.errors import UserError
+from llzo_al.errors import StageError, UserError
 from llzo_al.files import read_json, write_json
 from llzo_al.process import LOCK_FD_VARIABLE
 
@@ -45,6 +45,11 @@ class CampaignDirectory:
     def labels(self) -> Path:
         """The label store."""
         return self.root / "dataset" / "labels.sqlite"
+
+    @property
+    def label_jobs(self) -> Path:
+        """Working directories of the labelling jobs under way."""
+        return self.root / "dataset" / "jobs"
 
     @property
     def initial(self) -> Path:
@@ -103,10 +108,15 @@ class CampaignDirectory:
         UserError
             If the directory cannot be written, holds something else, or is of another version.
         """
+        in_the_way = next((path for path in (self.root, *self.root.parents) if path.exists()), None)
+        if in_the_way is not None and not in_the_way.is_dir():
+            raise UserError(
+                f"{in_the_way}: is a file, expected a directory for the campaign; choose another `directory`"
+            )
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             if not self.version_file.exists():
-                if any(entry.name != "run.lock" for entry in self.root.iterdir()):
+                if not all(self._is_beginning(entry) for entry in self.root.iterdir()):
                     raise UserError(
                         f"{self.root}: is not empty and is not a campaign directory (it has no "
                         f"campaign.json); choose another `directory`, or remove it"
@@ -124,6 +134,11 @@ class CampaignDirectory:
                 "writable, free space, or choose another `directory` in the campaign file"
             ) from error
 
+    def _is_beginning(self, entry: Path) -> bool:
+        """Whether `entry` can be there before ``campaign.json``: of a run that was killed, or starts now."""
+        name = self.version_file.name
+        return entry.name in ("run.lock", name) or entry.match(f".{name}.*.tmp")
+
     def check(self) -> None:
         """Refuse what is not a campaign directory of this version.
 
@@ -131,10 +146,19 @@ class CampaignDirectory:
         ------
         UserError
             If `root` is missing, is something else, or has another layout version.
+        StageError
+            If campaign.json is damaged.
         """
         if not self.version_file.exists():
             raise UserError(f"{self.root}: is not a campaign directory (it has no campaign.json)")
-        found = read_json(self.version_file).get("format")
+        about = read_json(self.version_file)
+        if not isinstance(about, dict) or "format" not in about or "campaign_file" not in about:
+            raise StageError(
+                f"{self.version_file}: is damaged, expected `format` and `campaign_file`; write them back "
+                f'({{"format": {FORMAT}, "campaign_file": "/path/of/the/campaign.yaml"}} for a directory of '
+                "this version) and run again"
+            )
+        found = about["format"]
         if found != FORMAT:
             raise UserError(
                 f"{self.root}: was written by another version (layout {found}, this program's is "
@@ -160,11 +184,18 @@ class CampaignLock:
         deadline = time.monotonic() + self._patience_s
         while not _try_lock(descriptor):
             holder = _holder(descriptor)
-            if _alive(holder) or time.monotonic() > deadline:
+            if _alive(holder):
                 os.close(descriptor)
                 raise UserError(
                     f"{self._path.parent}: is being run already (process {holder}); wait for it, "
                     "watch it with `llzo-al status`, or stop it first"
+                )
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise UserError(
+                    f"{self._path.parent}: the last run (process {holder}) was killed, but after "
+                    f"{self._patience_s:g} s processes that it started are still there; wait for them, or "
+                    "stop them (their command lines name this directory), and run the same command again"
                 )
             time.sleep(0.1)
         os.ftruncate(descriptor, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,9 +12,10 @@ from llzo_al.campaign import closing, final
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.dataset_stage import is_md
 from llzo_al.campaign.directory import running_process
+from llzo_al.campaign.failures import failures_in_words, read_failures
 from llzo_al.config.labelling import ClassicalReference
 from llzo_al.evaluation.errors import ErrorSummary, pool
-from llzo_al.files import MANIFEST, read_json
+from llzo_al.files import MANIFEST, read_json, read_json_lines
 from llzo_al.reporting import facts as f
 from llzo_al.reporting.page import write_report
 from llzo_al.training.lcurve import read_learning_curve
@@ -40,7 +40,7 @@ def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
     """All that is known of a campaign, finished or not."""
     n_closed = closing.first_open_iteration(campaign)
     iterations = tuple(_iteration(campaign, number) for number in range(n_closed))
-    runs = _json_lines(campaign.directory.runs)
+    runs = read_json_lines(campaign.directory.runs)
     finished = final.finished_final(campaign)
     status, reasons = _status(campaign, n_closed, finished is not None)
     stop = campaign.config.stopping
@@ -75,10 +75,10 @@ def _status(campaign: Campaign, n_closed: int, finished: bool) -> tuple[Status, 
         reasons, converged = made.reasons, made.converged
     if finished:
         return ("converged" if converged else "not converged"), reasons
-    if running_process(campaign.directory) is not None and not _failures(campaign):
+    failures = read_failures(campaign)
+    if running_process(campaign.directory) is not None and not failures:
         return "running", reasons
-    failures = [f"{line['task']}: {line['message']}" for line in _failures(campaign)]
-    return "failed", (*failures, *reasons)
+    return "failed", (*failures_in_words(failures), *reasons)
 
 
 def _iteration(campaign: Campaign, number: int) -> f.IterationFacts:
@@ -155,7 +155,7 @@ def _kind(summary: ErrorSummary) -> f.KindErrors:
 
 def _times(campaign: Campaign, number: int) -> dict[str, f.StageTime]:
     directory = campaign.directory.iteration(number)
-    jobs = [job for job in _json_lines(campaign.directory.label_log) if job["iteration"] == number]
+    jobs = [job for job in read_json_lines(campaign.directory.label_log) if job["iteration"] == number]
     return {
         "data set": _stage_time([directory / "dataset"]),
         "train": _stage_time(sorted(directory.glob("train/model-*")), "train_s"),
@@ -236,23 +236,6 @@ def _learning_curves(campaign: Campaign, n_closed: int) -> dict[str, tuple[f.Cur
 
 def _milli(value: float | None) -> float | None:
     return None if value is None else 1000.0 * value
-
-
-def _failures(campaign: Campaign) -> list[dict[str, Any]]:
-    return _json_lines(campaign.directory.failures)
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of a log; a last one that a crash cut short is passed over."""
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return lines
 
 
 def _time(seconds: float) -> datetime:

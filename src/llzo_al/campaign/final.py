@@ -9,18 +9,18 @@ from typing import Any
 
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.closing import first_open_iteration
-from llzo_al.campaign.dataset_stage import ExportedDataset, export_dataset
+from llzo_al.campaign.dataset_stage import ExportedDataset, export_dataset, exported_dataset, is_md
 from llzo_al.campaign.iteration import (
     TrainedModel,
     Training,
     derived_seed,
     finished_training,
-    iteration_training,
+    previous_model,
     run_training,
 )
 from llzo_al.errors import StageError, UpstreamError
 from llzo_al.evaluation.errors import ErrorSummary, pool
-from llzo_al.files import MANIFEST, finished, read_json, run_stage
+from llzo_al.files import finished, run_stage
 
 
 def final_dataset(campaign: Campaign) -> ExportedDataset:
@@ -32,7 +32,8 @@ def final_dataset(campaign: Campaign) -> ExportedDataset:
 
 def train_final(campaign: Campaign, index: int, *, threads: int) -> TrainedModel:
     """Train one of the final models, or find it finished."""
-    return run_training(campaign, _training(campaign, index), threads=threads, name=f"final-model-{index}")
+    training = _training(campaign, index, final_dataset(campaign))
+    return run_training(campaign, training, threads=threads, name=f"final-model-{index}")
 
 
 def finish(campaign: Campaign) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def finish(campaign: Campaign) -> dict[str, Any]:
     UpstreamError
         If no final training finished.
     """
-    models = _finished(campaign)
+    models = _finished(campaign, final_dataset(campaign))
     if not models:
         raise UpstreamError("no final training finished")
     key = _key(models)
@@ -61,18 +62,18 @@ def finish(campaign: Campaign) -> dict[str, Any]:
 
     outputs = run_stage(campaign.directory.final / "test", stage="final_test", key=key, compute=compute)
     campaign.say(f"final training tested on held-out frames: {_in_words(outputs['tests'])}")
+    for line in shortfalls(campaign, outputs):
+        campaign.say(line)
     return outputs
 
 
 def finished_final(campaign: Campaign) -> dict[str, Any] | None:
     """Outputs of `finish` for the campaign as it stands, or None."""
     directory = campaign.directory.final
-    if not (directory / "test" / MANIFEST).exists() or not (directory / "dataset" / MANIFEST).exists():
-        return None
-    known = read_json(directory / "dataset" / MANIFEST)["inputs"]["before_iteration"]
-    if known != first_open_iteration(campaign):
-        return None
-    models = _finished(campaign)
+    dataset = exported_dataset(
+        campaign, directory / "dataset", before_iteration=first_open_iteration(campaign)
+    )
+    models = [] if dataset is None else _finished(campaign, dataset)
     return finished(directory / "test", _key(models)) if models else None
 
 
@@ -84,25 +85,45 @@ def final_models(campaign: Campaign) -> list[Path]:
     return [campaign.directory.models / name for name in outputs["models"]]
 
 
-def _training(campaign: Campaign, index: int) -> Training:
+def shortfalls(campaign: Campaign, outputs: Mapping[str, Any]) -> list[str]:
+    """Limits of `stopping` that the final potential itself misses on held-out MD frames, in sentences."""
+    md = [ErrorSummary.from_dict(values) for name, values in outputs["tests"].items() if is_md(name)]
+    if not md:
+        return []
+    errors, limits = pool(md), campaign.config.stopping
+    advice = "train longer (training.final_steps) before you use it"
+    told = []
+    if errors.energy_rmse_meV_per_atom > limits.energy_rmse_meV_per_atom:
+        told.append(
+            f"the final potential's energy RMSE {errors.energy_rmse_meV_per_atom:.1f} > "
+            f"{limits.energy_rmse_meV_per_atom:g} meV/atom on held-out MD frames: {advice}"
+        )
+    if errors.force_rmse_meV_per_A > limits.force_rmse_meV_per_A:
+        told.append(
+            f"the final potential's force RMSE {errors.force_rmse_meV_per_A:.0f} > "
+            f"{limits.force_rmse_meV_per_A:g} meV/Å on held-out MD frames: {advice}"
+        )
+    return told
+
+
+def _training(campaign: Campaign, index: int, dataset: ExportedDataset) -> Training:
     config = campaign.config
-    last = first_open_iteration(campaign) - 1
     warm = None
-    if config.training.warm_start and last >= 0:
-        warm = finished_training(campaign, iteration_training(campaign, last, index))
+    if config.training.warm_start:
+        warm = previous_model(campaign, first_open_iteration(campaign), index)
     return Training(
         index=index,
         directory=campaign.directory.final / "train" / f"model-{index}",
-        dataset=final_dataset(campaign),
+        dataset=dataset,
         steps=config.training.final_steps or 2 * config.training.steps,
         seed=derived_seed(config.seed, "final", index),
         warm=warm,
     )
 
 
-def _finished(campaign: Campaign) -> list[TrainedModel]:
+def _finished(campaign: Campaign, dataset: ExportedDataset) -> list[TrainedModel]:
     size = campaign.config.training.committee_size
-    found = [finished_training(campaign, _training(campaign, index)) for index in range(size)]
+    found = [finished_training(campaign, _training(campaign, index, dataset)) for index in range(size)]
     return [model for model in found if model is not None]
 
 

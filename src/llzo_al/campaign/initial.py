@@ -88,8 +88,7 @@ def run_reference_md(campaign: Campaign, index: int, *, threads: int) -> tuple[s
     tuple of str
         Identities of the snapshots.
     """
-    runs = _md_runs(campaign)
-    run, split = runs[index]
+    source, run, split = _md_runs(campaign)[index]
     name = f"initial-run-{index}"
 
     def compute(directory: Path) -> dict[str, Any]:
@@ -104,7 +103,13 @@ def run_reference_md(campaign: Campaign, index: int, *, threads: int) -> tuple[s
                 campaign.store.add_label(identity, label, frame=frame)
         return {"identities": identities, "group": run.group, "split": split}
 
-    key = {**initial_key(campaign), "group": run.group, "index": index}
+    key = {
+        "source": source.settings(),
+        "seed": campaign.config.seed,
+        "held_out_share": campaign.config.dataset.held_out_share,
+        "group": run.group,
+        **campaign.level_of_theory,
+    }
     outputs = run_stage(
         campaign.directory.initial / "reference_md" / f"{index:03d}",
         stage="reference_md",
@@ -121,6 +126,22 @@ def label_jobs(campaign: Campaign, identities: Sequence[str] | None = None) -> l
     return [waiting[start : start + size] for start in range(0, len(waiting), size)]
 
 
+def retry_failed(campaign: Campaign, *, from_iteration: int) -> int:
+    """Put the failed labels of the initial data and of open iterations back among those that wait.
+
+    Returns
+    -------
+    int
+        How many there were.
+    """
+    identities = [
+        record.identity
+        for record in campaign.store.records(labelled=False, physics=campaign.physics)
+        if record.failure is not None and not 0 <= record.frame.provenance.iteration < from_iteration
+    ]
+    return campaign.store.retry(identities)
+
+
 def label_frames(campaign: Campaign, identities: Sequence[str]) -> dict[str, int]:
     """Label frames, storing each result as soon as it is there.
 
@@ -135,7 +156,7 @@ def label_frames(campaign: Campaign, identities: Sequence[str]) -> dict[str, int
     if not pending:
         return {"labelled": 0, "failed": 0}
     job = fingerprint([identity for identity, _ in pending])[:12]
-    directory = campaign.directory.root / "dataset" / "jobs" / job
+    directory = campaign.directory.label_jobs / job
     directory.mkdir(parents=True, exist_ok=True)
     progress = ProgressFile(
         campaign.progress_file(f"job-{job}"),
@@ -180,9 +201,9 @@ def _static_frames(campaign: Campaign, source: Dimers | Crystals) -> list[Frame]
     return crystal_frames(source, base=campaign.base, seed=campaign.config.seed)
 
 
-def _md_runs(campaign: Campaign) -> list[tuple[MDRun, Split]]:
+def _md_runs(campaign: Campaign) -> list[tuple[ReferenceMD, MDRun, Split]]:
     """Reference trajectories with the split of each: whole trajectories are held out."""
-    runs: list[tuple[MDRun, Split]] = []
+    runs: list[tuple[ReferenceMD, MDRun, Split]] = []
     for source in campaign.config.initial_data:
         if not isinstance(source, ReferenceMD):
             continue
@@ -192,7 +213,7 @@ def _md_runs(campaign: Campaign) -> list[tuple[MDRun, Split]]:
             share=campaign.config.dataset.held_out_share,
             seed=campaign.config.seed,
         )
-        runs += [(run, "held-out" if run.group in held_out else "training") for run in of_source]
+        runs += [(source, run, "held-out" if run.group in held_out else "training") for run in of_source]
     return runs
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,15 @@ _WITHOUT_EFFECT = frozenset(
     {"steps", "warm_start_steps", "final_steps", "checkpoint_steps", "committee_size", "warm_start"}
 )
 """Settings of `training` that change no single model, or that a training's key holds in another way."""
+
+_NETWORK = (
+    "backend",
+    "rcut_A",
+    "rcut_smooth_A",
+    "embedding_neurons",
+    "axis_neurons",
+    "fitting_neurons",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +119,7 @@ class Training:
 def iteration_training(campaign: Campaign, number: int, index: int) -> Training:
     """One training of an iteration."""
     config = campaign.config
-    warm = _previous_model(campaign, number, index) if config.training.warm_start else None
+    warm = previous_model(campaign, number, index) if config.training.warm_start else None
     return Training(
         index=index,
         directory=campaign.directory.iteration(number) / "train" / f"model-{index}",
@@ -263,18 +272,30 @@ def finished_runs(campaign: Campaign, number: int) -> list[tuple[int, Exploratio
     return found
 
 
-def _previous_model(campaign: Campaign, number: int, index: int) -> TrainedModel | None:
-    """Model of the same number from the iteration before, whatever settings it was trained with."""
+def previous_model(campaign: Campaign, number: int, index: int) -> TrainedModel | None:
+    """Model of the same number from the iteration before, if its network is the one that is trained now."""
     directory = campaign.directory.iteration(number - 1) / "train" / f"model-{index}"
     if number == 0 or not (directory / MANIFEST).exists():
         return None
     manifest = read_json(directory / MANIFEST)
+    before = manifest["inputs"]
+    if before["elements"] != list(campaign.config.elements) or _network(before["settings"]) != _network(
+        campaign.config.training.settings()
+    ):
+        return None
     return TrainedModel(
         index=index,
         directory=directory,
         token=manifest["inputs_hash"],
         result=TrainResult.from_dict(manifest["outputs"]),
     )
+
+
+def _network(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the settings of `training` a model must share with the one that it starts from."""
+    return {name: settings.get(name) for name in _NETWORK} | {
+        "model": (settings.get("overrides") or {}).get("model")
+    }
 
 
 def derived_seed(seed: int, *path: str | int) -> int:

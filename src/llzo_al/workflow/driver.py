@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +15,7 @@ from pathlib import Path
 from fireworks import LaunchPad
 
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.failures import Failure, read_failures
 from llzo_al.errors import StageError
 from llzo_al.process import inherited_locks, last_lines
 from llzo_al.workflow import growth
@@ -24,22 +25,6 @@ LOGGER = logging.getLogger(__name__)
 POLL_S = 0.25
 IDLE_POLLS = 4
 MAX_RESTARTS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A task that failed in this run.
-
-    Attributes
-    ----------
-    task
-        Its name.
-    message
-        The cause.
-    """
-
-    task: str
-    message: str
 
 
 @dataclass
@@ -165,8 +150,9 @@ def run_workflow(
         Tasks that failed, in order.
     """
     launchpad = open_launchpad(campaign.directory.root, launchpad_file)
-    archive_all(launchpad, campaign.config.name)
+    archive_all(launchpad, campaign_dir=str(campaign.directory.root))
     campaign.directory.failures.unlink(missing_ok=True)
+    shutil.rmtree(campaign.directory.label_jobs, ignore_errors=True)
     for stale in campaign.directory.progress.glob("*"):
         stale.unlink(missing_ok=True)
     ids: dict[int, int] = launchpad.add_wf(growth.start(campaign))
@@ -180,15 +166,6 @@ def run_workflow(
             time.sleep(POLL_S)
     watch()
     return read_failures(campaign)
-
-
-def read_failures(campaign: Campaign) -> list[Failure]:
-    """Tasks that failed in the current or last run."""
-    path = campaign.directory.failures
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Failure(task=line["task"], message=line["message"]) for line in map(json.loads, lines)]
 
 
 def _active(launchpad: LaunchPad, member: int) -> bool:

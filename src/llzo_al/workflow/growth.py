@@ -10,6 +10,7 @@ from fireworks import FireTaskBase, Firework, FWAction, Workflow
 
 from llzo_al.campaign import closing, final, iteration
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.workflow.repair import CAMPAIGN_DIR
 
 CATEGORIES = ("control", "train", "md", "label")
 """Kinds of work that workers take; the limits of `resources` are set by who takes which."""
@@ -41,14 +42,20 @@ def start(campaign: Campaign) -> Workflow:
         following = _firework(campaign, "StartFinalTask", "final: data set", "control", fizzled_parents=True)
     else:
         following = _start_iteration(campaign, number)
-    return Workflow([initial_data, following], {initial_data: [following]}, name=f"{campaign.config.name}")
+    return Workflow(
+        [initial_data, following],
+        {initial_data: [following]},
+        name=campaign.config.name,
+        metadata={CAMPAIGN_DIR: str(campaign.directory.root)},
+    )
 
 
-def after(campaign: Campaign, number: int) -> Workflow:
-    """What follows a closed iteration: the next one, or the final training."""
-    if closing.decision(campaign, number).stop:
+def after(campaign: Campaign) -> Workflow:
+    """What follows a closed iteration: the first open one, or the final training."""
+    number = closing.first_open_iteration(campaign)
+    if closing.decision(campaign, number - 1).stop:
         return Workflow([_firework(campaign, "StartFinalTask", "final: data set", "control")], name="final")
-    return Workflow([_start_iteration(campaign, number + 1)], name=f"iteration {number + 1}")
+    return Workflow([_start_iteration(campaign, number)], name=f"iteration {number}")
 
 
 def iteration_workflow(campaign: Campaign, number: int) -> Workflow:

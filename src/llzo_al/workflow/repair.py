@@ -21,6 +21,9 @@ from llzo_al.workflow.embedded import EmbeddedLaunchPad
 LOCK_PATIENCE_S = 60.0
 """A living process holds the lock of a workflow for much less than this."""
 
+CAMPAIGN_DIR = "campaign_dir"
+"""Key of a workflow's metadata that holds the campaign directory."""
+
 YOUNG_S = 600.0
 """On a database that campaigns share, a firework younger than this may be about to get its workflow."""
 
@@ -96,7 +99,9 @@ def repair(launchpad: LaunchPad, name: str | None = None) -> RepairReport:
         )
 
 
-def archive_all(launchpad: LaunchPad, name: str) -> list[int]:
+def archive_all(
+    launchpad: LaunchPad, name: str | None = None, *, campaign_dir: str | None = None
+) -> list[int]:
     """Archive every workflow of a campaign, finished or not, so that a fresh one can be added.
 
     Unlike FireWorks' ``archive_wf`` it keeps each firework's launches, takes one update per workflow rather
@@ -108,7 +113,10 @@ def archive_all(launchpad: LaunchPad, name: str) -> list[int]:
     launchpad
         An embedded LaunchPad or one on MongoDB.
     name
-        The name of the campaign's workflows.
+        Only workflows of this name.
+    campaign_dir
+        Only workflows that were made for this campaign directory, whatever their name: a campaign may be
+        renamed, and two that share a database may have the same name.
 
     Returns
     -------
@@ -117,7 +125,11 @@ def archive_all(launchpad: LaunchPad, name: str) -> list[int]:
     """
     archived = []
     with _transaction(launchpad):
-        query = {"name": name, "state": {"$ne": "ARCHIVED"}}
+        query: dict[str, Any] = {"state": {"$ne": "ARCHIVED"}}
+        if name is not None:
+            query["name"] = name
+        if campaign_dir is not None:
+            query[f"metadata.{CAMPAIGN_DIR}"] = campaign_dir
         for workflow in list(launchpad.workflows.find(query, {"nodes": 1})):
             nodes = workflow["nodes"]
             unfinished = {"fw_id": {"$in": nodes}, "state": {"$in": ["RUNNING", "RESERVED"]}}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,8 @@ from fireworks import FireTaskBase, FWAction, explicit_serialize
 
 from llzo_al.campaign import assess, closing, final, initial, iteration
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.directory import CampaignDirectory
+from llzo_al.campaign.failures import Failure, record_failure
 from llzo_al.errors import LlzoAlError, UpstreamError, UserError
 from llzo_al.workflow import growth
 
@@ -22,20 +22,17 @@ class CampaignTask(FireTaskBase):
 
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
         """Run the stage; the failure's cause goes to ``logs/failures.jsonl`` as well as to FireWorks."""
-        campaign = Campaign.open(_campaign_dir(self["campaign_dir"], fw_spec))
+        root = _campaign_dir(self["campaign_dir"], fw_spec)
         try:
-            return self._work(campaign)
-        except UpstreamError:
-            raise
+            return self._work(Campaign.open(root))
         except Exception as error:
-            message = str(error) if isinstance(error, LlzoAlError) else f"{type(error).__name__}: {error}"
-            line = {
-                "task": fw_spec.get("_llzo_al_name", type(self).__name__),
-                "message": message,
-                "time": time.time(),
-            }
-            with campaign.directory.failures.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(line) + "\n")
+            failure = Failure(
+                task=fw_spec.get("_llzo_al_name", type(self).__name__),
+                message=str(error) if isinstance(error, LlzoAlError) else f"{type(error).__name__}: {error}",
+                user_error=isinstance(error, UserError),
+                downstream=isinstance(error, UpstreamError),
+            )
+            record_failure(CampaignDirectory(root).failures, failure)
             raise
 
     def _work(self, campaign: Campaign) -> FWAction:
@@ -150,7 +147,7 @@ class CloseIterationTask(CampaignTask):
     def _work(self, campaign: Campaign) -> FWAction:
         number = self["iteration"]
         closing.close(campaign, number)
-        return FWAction(additions=[growth.after(campaign, number)])
+        return FWAction(additions=[growth.after(campaign)])
 
 
 @explicit_serialize

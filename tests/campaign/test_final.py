@@ -1,0 +1,35 @@
+from types import SimpleNamespace
+
+from llzo_al.campaign.final import shortfalls
+from llzo_al.config.assessment import Stopping
+from llzo_al.evaluation.errors import ErrorSummary
+
+
+def errors(energy_meV_per_atom, force_meV_per_A):
+    return ErrorSummary(
+        n_frames=1,
+        n_atoms=1,
+        energy_abs_sum=energy_meV_per_atom / 1000,
+        energy_square_sum=(energy_meV_per_atom / 1000) ** 2,
+        force_abs_sum=3 * force_meV_per_A / 1000,
+        force_square_sum=3 * (force_meV_per_A / 1000) ** 2,
+        force_error_max_eV_per_A=force_meV_per_A / 1000,
+    ).as_dict()
+
+
+def campaign():
+    stopping = Stopping(energy_rmse_meV_per_atom=5.0, force_rmse_meV_per_A=200.0)
+    return SimpleNamespace(config=SimpleNamespace(stopping=stopping))
+
+
+def test_only_md_frames_count():
+    tests = {"dimers": errors(9000, 3000), "exploration: t-LLZO": errors(4, 100), "all": errors(9000, 3000)}
+    assert shortfalls(campaign(), {"tests": tests}) == []
+    assert shortfalls(campaign(), {"tests": {"dimers": errors(9000, 3000)}}) == []
+
+
+def test_each_missed_limit_is_told():
+    told = shortfalls(campaign(), {"tests": {"reference_md: t-LLZO": errors(15.14, 250)}})
+    assert "energy RMSE 15.1 > 5 meV/atom" in told[0]
+    assert "force RMSE 250 > 200 meV/Å" in told[1]
+    assert "training.final_steps" in told[0]

@@ -1,0 +1,219 @@
+"""The command line: what each command says, and the exit code that it ends in."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from campaigns import write_tiny
+from llzo_al import cli
+from llzo_al.campaign.campaign import Campaign
+from llzo_al.config.load import load_campaign
+from llzo_al.errors import ExitCode, StageError, UserError
+
+COMMANDS = ["init", "validate", "run", "status", "report", "doctor", "lpad"]
+
+
+@pytest.fixture
+def call(capfd, monkeypatch):
+    """Run the command line in this process; returns exit code, standard output and error."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        for name, stderr in (("CONSOLE", False), ("ERRORS", True)):
+            monkeypatch.setattr(cli, name, cli.Console(width=200, markup=False, stderr=stderr))
+        code = cli._main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return int(code), out, err
+
+    return run
+
+
+def prepared(directory):
+    """A campaign directory as `run` leaves it before its first stage."""
+    loaded = load_campaign(write_tiny(directory))
+    return Campaign.create(root=loaded.campaign_dir, config=loaded.config, campaign_file=loaded.path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_an_example(call, command):
+    code, out, _ = call(command, "--help")
+    assert code == ExitCode.CONVERGED
+    assert "Example" in out
+    assert f"llzo-al {command}" in out
+
+
+def test_the_commands_above_are_all_there_are(call):
+    named = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    assert named == set(COMMANDS)
+    code, out, err = call()
+    assert code == ExitCode.USER_ERROR
+    assert "Usage" in out
+    assert not err
+
+
+def test_version(call):
+    code, out, _ = call("--version")
+    assert code == ExitCode.CONVERGED
+    assert out.startswith("llzo-al ")
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["frobnicate"], ["run", "a.yaml", "--fast"]])
+def test_wrong_use_is_the_users_mistake(call, arguments):
+    code, _, err = call(*arguments)
+    assert code == ExitCode.USER_ERROR
+    assert err.startswith("llzo-al: ")
+    assert "--help" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UserError("key: [torch] wrong"), 2, "llzo-al: key: [torch] wrong"),
+        (StageError("a stage failed"), 1, "llzo-al: a stage failed"),
+        (OSError(28, "No space left on device", "x/y"), 1, "x/y: No space left on device; free some space"),
+        (OSError(30, "Read-only file system", "x/y"), 2, "x/y: Read-only file system; make it writable"),
+        (ZeroDivisionError("oops"), 1, "unexpected ZeroDivisionError: oops"),
+        (KeyboardInterrupt(), 1, "interrupted; run the same command again"),
+    ],
+)
+def test_exit_code_and_message_of_an_error(call, monkeypatch, tmp_path, error, code, message):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("llzo_al.running.run_campaign", fail)
+    found, _, err = call("run", tmp_path / "campaign.yaml")
+    assert found == code
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("code", [ExitCode.CONVERGED, ExitCode.NOT_CONVERGED])
+def test_exit_code_of_a_finished_campaign(call, monkeypatch, tmp_path, code):
+    monkeypatch.setattr("llzo_al.running.run_campaign", lambda *_, **__: code)
+    assert call("run", tmp_path / "campaign.yaml")[0] == code
+
+
+def test_init_then_validate_then_status(call, tmp_path):
+    code, out, _ = call("init", tmp_path / "new")
+    file = tmp_path / "new" / "campaign.yaml"
+    assert code == 0
+    assert str(file) in out
+    again, _, err = call("init", tmp_path / "new")
+    assert again == ExitCode.USER_ERROR
+    assert "not overwritten" in err
+    code, out, _ = call("validate", file)
+    assert code == 0
+    assert "nothing is missing on this machine" in out
+    code, _, err = call("status", file)
+    assert code == ExitCode.USER_ERROR
+    assert "has not been run yet" in err
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"campaign.yaml", "campaign.schema.json"}
+
+
+@pytest.mark.parametrize("command", [["status"], ["report"], ["lpad", "get_wflows"]])
+def test_what_is_no_campaign_is_refused_and_left_alone(call, tmp_path, command):
+    name, *rest = command
+    code, _, err = call(name, tmp_path / "absent", *rest)
+    assert code == ExitCode.USER_ERROR
+    assert "no such campaign directory" in err
+    code, _, err = call(name, tmp_path, *rest)
+    assert code == ExitCode.USER_ERROR
+    assert "is not a campaign directory" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_validate_names_what_is_missing_in_full(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("llzo_al.training.backends.available_backends", lambda: ("tensorflow",))
+    file = write_tiny(tmp_path, **{"compress: false": "compress: false\n  backend: pytorch"})
+    code, out, _ = call("validate", file)
+    assert code == ExitCode.USER_ERROR
+    assert 'pip install "llzo-al[torch]"' in out  # not taken for markup
+    code, out, _ = call("validate", file, "--json")
+    assert code == ExitCode.USER_ERROR
+    assert "llzo-al[torch]" in json.loads(out)["missing"][0]
+
+
+def test_validate_refuses_overrides_that_deepmd_kit_refuses(call, tmp_path):
+    wrong = "compress: false\n  overrides:\n    model:\n      descriptor: {rcutt: 4.0}"
+    file = write_tiny(tmp_path, **{"compress: false": wrong})
+    line = file.read_text().splitlines().index("  overrides:") + 1
+    for command in ("validate", "run"):
+        code, _, err = call(command, file)
+        assert code == ExitCode.USER_ERROR
+        assert f"{file}:{line}: training.overrides" in err
+        assert "rcutt" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["campaign.yaml"]
+
+
+def test_report_and_status_of_a_campaign_without_iterations(call, tmp_path):
+    root = prepared(tmp_path).directory.root
+    code, out, _ = call("report", root)
+    assert code == 0
+    assert "no iteration" in out
+    assert "<html" in (root / "report" / "index.html").read_text()
+    code, out, _ = call("report", root, "--json")
+    assert code == 0
+    assert json.loads(out)["iterations"] == []
+    code, out, _ = call("status", root)
+    assert code == 0
+    assert "not running" in out
+    assert f"llzo-al run {tmp_path / 'campaign.yaml'}" in out
+    code, out, _ = call("status", tmp_path / "campaign.yaml", "--json")
+    assert code == 0
+    status = json.loads(out)
+    assert (status["open_iteration"], status["running"], status["finished"]) == (0, None, False)
+    assert set(status["labels"]) == {"training", "held-out", "candidate", "audit"}
+
+
+def test_lpad_shows_a_campaigns_launchpad(call, tmp_path):
+    code, out, _ = call("lpad", prepared(tmp_path).directory.root, "get_wflows")
+    assert code == 0
+    assert out.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "code", "words"),
+    [
+        ("campaign.json", "{", 1, "cannot be read as JSON"),
+        ("campaign.json", "[]", 1, "is damaged"),
+        ("campaign.json", '{"format": 99, "campaign_file": "x", "created_by": "9"}', 2, "another version"),
+        ("dataset/labels.sqlite", "garbage" * 200, 1, "label store is damaged"),
+        ("campaign.yaml", "name: [", 1, "cannot be read back"),
+    ],
+)
+def test_damage_is_told_in_one_message_and_nothing_is_touched(call, tmp_path, file, content, code, words):
+    campaign = prepared(tmp_path)
+    campaign.store.counts()
+    root = campaign.directory.root
+    (root / file).write_text(content)
+    for arguments in (["status", root], ["run", tmp_path / "campaign.yaml"]):
+        found, _, err = call(*arguments)
+        assert found == code
+        assert words in err
+        assert str(root) in err
+        assert "unexpected" not in err
+    assert (root / file).read_text() == content
+    assert not (root / "iterations").exists()
+
+
+def test_a_file_in_the_place_of_the_directory(call, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    code, _, err = call("run", write_tiny(tmp_path / "c"), "--dir", tmp_path / "file")
+    assert code == ExitCode.USER_ERROR
+    assert "is a file, expected a directory" in err
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "llzo_al.cli", "status", "nowhere"],
+        capture_output=True,
+        text=True,
+        env={**os.environ},
+        check=False,
+    )
+    assert done.returncode == ExitCode.USER_ERROR
+    assert done.stderr.strip() == "llzo-al: nowhere: no such campaign directory; `llzo-al run FILE` makes one"

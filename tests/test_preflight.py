@@ -1,0 +1,41 @@
+import pytest
+
+from campaigns import write_tiny
+from llzo_al import preflight
+from llzo_al.config.load import load_campaign
+from llzo_al.errors import StageError, UserError
+
+
+def test_nothing_is_missing_here(tmp_path):
+    loaded = load_campaign(write_tiny(tmp_path))
+    assert preflight.missing_parts(loaded.config) == []
+    preflight.check_training(loaded)
+
+
+def test_every_missing_part_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("llzo_al.training.backends.available_backends", lambda: ())
+    monkeypatch.setattr("llzo_al.preflight.importlib.util.find_spec", lambda _: None)
+    text = "engine: ase\n  calculator: nosuch.module.Calculator"
+    loaded = load_campaign(write_tiny(tmp_path, **{"engine: classical_reference": text}))
+    missing = preflight.missing_parts(loaded.config)
+    assert len(missing) == 3
+    assert "llzo-al[cpu]" in missing[0]
+    assert "LAMMPS" in missing[1]
+    assert "No module named 'nosuch'" in missing[2]
+
+
+def test_overrides_are_not_checked_without_deepmd_kit(tmp_path, monkeypatch):
+    text = "compress: false\n  overrides:\n    model: {descriptor: {rcutt: 4.0}}"
+    loaded = load_campaign(write_tiny(tmp_path, **{"compress: false": text}))
+    with pytest.raises(UserError, match="rcutt"):
+        preflight.check_training(loaded)
+    monkeypatch.setattr(preflight, "available_backends", lambda: ())
+    preflight.check_training(loaded)
+
+
+def test_full_disk(tmp_path, monkeypatch):
+    preflight.check_free_space(tmp_path / "not" / "there" / "yet")
+    monkeypatch.setattr(preflight, "MIN_FREE_MB", 1e12)
+    with pytest.raises(StageError, match="MB are free"):
+        preflight.check_free_space(tmp_path / "not" / "there" / "yet")
+    assert not list(tmp_path.iterdir())
