@@ -52,7 +52,9 @@ class Story:
         return sum(by == LABELLER for _, by in self.campaign.calculated()) >= 5
 
     def _checkpoint_written(self):
-        return any(self.campaign.root.glob("iterations/000/train/*.partial/model.ckpt-*.index"))
+        """Whether a training has begun its second checkpoint, so that the first is whole."""
+        trainings = self.campaign.root.glob("iterations/000/train/*.partial")
+        return any(len(list(training.glob("model.ckpt-*.index"))) > 1 for training in trainings)
 
     def _kill(self, how, *, settle):
         self.at_kill.append(self.campaign.engines())
