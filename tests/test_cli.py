@@ -11,6 +11,7 @@ from campaigns import write_tiny
 from llzo_al import cli
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.config.load import load_campaign
+from llzo_al.console import CONSOLE, ERRORS
 from llzo_al.errors import ExitCode, StageError, UserError
 
 COMMANDS = ["init", "validate", "run", "status", "report", "doctor", "lpad"]
@@ -22,8 +23,8 @@ def call(capfd, monkeypatch):
 
     def run(*arguments):
         capfd.readouterr()
-        for name, stderr in (("CONSOLE", False), ("ERRORS", True)):
-            monkeypatch.setattr(cli, name, cli.Console(width=200, markup=False, stderr=stderr))
+        for console in (CONSOLE, ERRORS):
+            monkeypatch.setattr(console, "_width", 200)
         code = cli._main([str(argument) for argument in arguments])
         out, err = capfd.readouterr()
         return int(code), out, err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import sys
 import tempfile
 import traceback
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from llzo_al import __version__
+from llzo_al.console import CONSOLE, ERRORS
 from llzo_al.errors import ExitCode, LlzoAlError, UserError
 
 app = typer.Typer(
@@ -30,9 +29,6 @@ interruption.
 Exit codes: 0 converged (or the command succeeded), 2 a mistake in the input, 3 finished but not converged,
 1 anything else.""",
 )
-_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
-CONSOLE = Console(width=_WIDTH, markup=False)
-ERRORS = Console(stderr=True, markup=False)
 _INTERRUPTED = 130
 
 CampaignFile = Annotated[

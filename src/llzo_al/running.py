@@ -15,7 +15,7 @@ from types import FrameType
 import psutil
 from rich.console import Console
 
-from llzo_al.campaign import closing, final, initial
+from llzo_al.campaign import closing, final, labels
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.dataset_stage import failed_labels
 from llzo_al.campaign.directory import CampaignDirectory, CampaignLock, running_process
@@ -91,7 +91,7 @@ def run_campaign(
 
 
 def _retry(campaign: Campaign, console: Console) -> None:
-    number = initial.retry_failed(campaign, from_iteration=closing.first_open_iteration(campaign))
+    number = labels.retry_failed(campaign, from_iteration=closing.first_open_iteration(campaign))
     console.print(f"{number} failed label(s) are tried again", highlight=False)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from campaigns import write_tiny
-from llzo_al.campaign import closing, final, initial, iteration
+from llzo_al.campaign import closing, final, initial, iteration, labels, reference_runs
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.dataset_stage import export_dataset, exported_dataset, failed_labels
 from llzo_al.config.load import load_campaign
@@ -25,9 +25,9 @@ def gather(campaign):
     """The initial data, labelled by the classical reference."""
     data = initial.prepare_initial_data(campaign)
     for index in range(data.n_md_runs):
-        initial.run_reference_md(campaign, index, threads=1)
-    for job in initial.label_jobs(campaign):
-        initial.label_frames(campaign, job)
+        reference_runs.run_reference_md(campaign, index, threads=1)
+    for job in labels.label_jobs(campaign):
+        labels.label_frames(campaign, job)
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,9 @@ def test_a_changed_source_reruns_no_other_trajectory(labelled_root, tmp_path):
     known = {record.identity for record in changed.store.records(physics=changed.physics)}
     data = initial.prepare_initial_data(changed)
     for index in range(data.n_md_runs):
-        initial.run_reference_md(changed, index, threads=1)
+        reference_runs.run_reference_md(changed, index, threads=1)
     assert not list(changed.directory.initial.glob("reference_md/*superseded*"))
-    waiting = {identity for job in initial.label_jobs(changed) for identity in job}
+    waiting = {identity for job in labels.label_jobs(changed) for identity in job}
     assert len(waiting) == 3  # one more copy at each of three volumes
     assert not waiting & known
 
@@ -124,14 +124,14 @@ def test_failed_labels_are_carried_along_and_can_be_tried_again(campaign, tmp_pa
     failed = list(data.identities[:3])
     for identity in failed:
         campaign.store.add_failure(identity, LabelFailure(cause="crash", reason="the wave function ran away"))
-    for job in initial.label_jobs(campaign, data.identities):
+    for job in labels.label_jobs(campaign, data.identities):
         assert not set(failed) & set(job)
-        initial.label_frames(campaign, job)
+        labels.label_frames(campaign, job)
     dataset = export_dataset(campaign, tmp_path / "dataset", before_iteration=0)
     assert not set(failed) & set(dataset.training)
     assert failed_labels(campaign) == ["3 failed: the wave function ran away"]
-    assert initial.retry_failed(campaign, from_iteration=0) == 3
-    assert {identity for job in initial.label_jobs(campaign) for identity in job} == set(failed)
+    assert labels.retry_failed(campaign, from_iteration=0) == 3
+    assert {identity for job in labels.label_jobs(campaign) for identity in job} == set(failed)
 
 
 def test_all_labels_failed_tells_why(campaign, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from llzo_al.config.assessment import Coverage, Descriptor
+from llzo_al.config.coverage import Coverage, Descriptor
 from llzo_al.coverage.environments import Environments
 from llzo_al.dataset.frames import Frame, Provenance
 

@@ -8,7 +8,7 @@ from coverage_helpers import ELEMENTS, QUICK, SETTINGS, cloud, frame_of, one_ele
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llzo_al.config.assessment import Coverage
+from llzo_al.config.coverage import Coverage
 from llzo_al.coverage.assess import assess_coverage
 from llzo_al.coverage.descriptors import soap_environments
 from llzo_al.coverage.environments import Environments, concatenate

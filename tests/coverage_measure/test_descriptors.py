@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from coverage_helpers import ELEMENTS, QUICK, frame_of, oxide, oxides
 
-from llzo_al.config.assessment import Descriptor
+from llzo_al.config.coverage import Descriptor
 from llzo_al.coverage import descriptors
 from llzo_al.coverage.descriptors import soap_environments
 from llzo_al.errors import StageError

@@ -20,7 +20,7 @@ from llzo_al.dataset.frames import Frame, Label, LabelFailure, Provenance
 from llzo_al.errors import EngineError, UserError
 from llzo_al.labelling.base import make_labeller
 from llzo_al.labelling.streaming import ChildDied
-from llzo_al.structures.initial import reference_md_runs
+from llzo_al.structures.reference_md import reference_md_runs
 
 EMT_PATH = "ase.calculators.emt.EMT"
 

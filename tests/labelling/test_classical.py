@@ -20,8 +20,8 @@ from llzo_al.exploration.md import read_trajectory
 from llzo_al.labelling.base import make_labeller
 from llzo_al.labelling.classical import BUCKINGHAM, CHARGES_E, lammps_potential
 from llzo_al.process import engine_environment
-from llzo_al.structures.initial import reference_md_runs
 from llzo_al.structures.library import load_structure
+from llzo_al.structures.reference_md import reference_md_runs
 
 ELEMENTS = ["Li", "La", "Zr", "O"]
 ALPHA, CUTOFF = 0.3, 6.0

@@ -6,12 +6,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from llzo_al.config.assessment import Coverage, Selection, Stopping
+from llzo_al.config.assessment import Selection, Stopping
 from llzo_al.config.base import Count, Rule, Section
+from llzo_al.config.coverage import Coverage
 from llzo_al.config.crosschecks import CAMPAIGN_RULES
+from llzo_al.config.dataset import Dataset
 from llzo_al.config.exploration import Exploration
 from llzo_al.config.initial_data import Source
-from llzo_al.config.labelling import Dataset, Labelling
+from llzo_al.config.labelling import Labelling
 from llzo_al.config.training import Training
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from llzo_al.config.campaign import CampaignConfig
 from llzo_al.config.exploration import Exploration
-from llzo_al.config.initial_data import Crystals, Dimers, Source
+from llzo_al.config.initial_data import Source
 from llzo_al.config.load import LoadedCampaign
 from llzo_al.config.training import Training
 
@@ -199,14 +199,13 @@ def _labeller(config: CampaignConfig) -> str:
 
 def _source(source: Source, config: CampaignConfig, base: Path) -> SourcePlan:
     from llzo_al.dataset.splits import assign_held_out, split_frames
-    from llzo_al.structures.initial import crystal_frames, dimer_frames, reference_md_runs
+    from llzo_al.structures.sources import SourceContext, source_frames, source_runs
 
     share = config.dataset.held_out_share
-    if isinstance(source, Dimers | Crystals):
-        if isinstance(source, Dimers):
-            frames = dimer_frames(source, config.elements)
-        else:
-            frames = crystal_frames(source, base=base, seed=config.seed)
+    context = SourceContext(elements=tuple(config.elements), base=base, seed=config.seed)
+    runs = source_runs(source, context)
+    if not runs:
+        frames = list(source_frames(source, context))
         splits = split_frames(frames, share=share, seed=config.seed)
         return SourcePlan(
             kind=source.kind,
@@ -215,11 +214,10 @@ def _source(source: Source, config: CampaignConfig, base: Path) -> SourcePlan:
             held_out=sum(splits[frame.provenance.group] == "held-out" for frame in frames),
             **_atoms([frame.n_atoms for frame in frames]),
         )
-    runs = reference_md_runs(source, base=base, seed=config.seed)
     held_out = assign_held_out([run.group for run in runs], share=share, seed=config.seed)
     return SourcePlan(
         kind=source.kind,
-        structures=len(source.structures),
+        structures=len({run.kind for run in runs}),
         labels=sum(run.n_snapshots for run in runs),
         held_out=sum(run.n_snapshots for run in runs if run.group in held_out),
         **_atoms([run.frame.n_atoms for run in runs]),

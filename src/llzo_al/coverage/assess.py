@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from llzo_al.config.assessment import Coverage
+from llzo_al.config.coverage import Coverage
 from llzo_al.coverage.ceiling import REPEATS, split_half_ceiling
 from llzo_al.coverage.environments import Environments, Float32Array, IntArray, require_finite
 from llzo_al.coverage.grid import Grid, Located, count_cells, uncovered

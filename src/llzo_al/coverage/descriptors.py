@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from llzo_al.config.assessment import Descriptor
+from llzo_al.config.coverage import Descriptor
 from llzo_al.coverage.cache import DescriptorCache, FrameValues
 from llzo_al.coverage.environments import Environments
 from llzo_al.dataset.frames import Frame

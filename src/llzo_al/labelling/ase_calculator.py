@@ -19,7 +19,7 @@ from llzo_al.labelling.jobs import START_S, frame_record, label_in_child
 from llzo_al.labelling.streaming import stream_child
 from llzo_al.process import engine_environment
 from llzo_al.progress import ProgressFile
-from llzo_al.structures.initial import MDRun
+from llzo_al.structures.reference_md import MDRun
 
 _PHYSICS_FORMAT = 1
 _CHILD = "llzo_al.labelling.ase_child"

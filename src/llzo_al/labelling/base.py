@@ -10,7 +10,7 @@ import numpy as np
 
 from llzo_al.config.labelling import ASECalculator, ClassicalReference, Labelling
 from llzo_al.dataset.frames import Frame, Label, LabelFailure
-from llzo_al.structures.initial import MDRun
+from llzo_al.structures.reference_md import MDRun
 
 
 class Labeller(Protocol):

@@ -35,7 +35,7 @@ from llzo_al.exploration.potential import LammpsPotential
 from llzo_al.labelling.jobs import START_S, label_in_child
 from llzo_al.labelling.streaming import stream_child
 from llzo_al.process import engine_environment
-from llzo_al.structures.initial import MDRun
+from llzo_al.structures.reference_md import MDRun
 
 CHARGES_E = {"Li": 1.0, "La": 3.0, "Zr": 4.0, "O": -2.0}
 """Formal charges (elementary charges)."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from fireworks import FireTaskBase, FWAction, explicit_serialize
 
-from llzo_al.campaign import assess, closing, final, initial, iteration
+from llzo_al.campaign import assess, closing, final, initial, iteration, labels, reference_runs
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.campaign.failures import Failure, record_failure
@@ -67,7 +67,7 @@ class InitialDataTask(CampaignTask):
         return growth.detour(
             [
                 *growth.reference_md(campaign, data.n_md_runs),
-                *growth.labels(campaign, initial.label_jobs(campaign, data.identities)),
+                *growth.labels(campaign, labels.label_jobs(campaign, data.identities)),
             ]
         )
 
@@ -79,8 +79,8 @@ class ReferenceMDTask(CampaignTask):
     required_params = ("campaign_dir", "run")
 
     def _work(self, campaign: Campaign) -> FWAction:
-        identities = initial.run_reference_md(campaign, self["run"], threads=self.threads)
-        return growth.detour(growth.labels(campaign, initial.label_jobs(campaign, identities)))
+        identities = reference_runs.run_reference_md(campaign, self["run"], threads=self.threads)
+        return growth.detour(growth.labels(campaign, labels.label_jobs(campaign, identities)))
 
 
 @explicit_serialize
@@ -90,7 +90,7 @@ class LabelTask(CampaignTask):
     required_params = ("campaign_dir", "identities")
 
     def _work(self, campaign: Campaign) -> FWAction:
-        return FWAction(stored_data=initial.label_frames(campaign, self["identities"]))
+        return FWAction(stored_data=labels.label_frames(campaign, self["identities"]))
 
 
 @explicit_serialize
@@ -135,7 +135,7 @@ class AssessTask(CampaignTask):
 
     def _work(self, campaign: Campaign) -> FWAction:
         identities = assess.assess(campaign, self["iteration"])
-        return growth.detour(growth.labels(campaign, initial.label_jobs(campaign, identities)))
+        return growth.detour(growth.labels(campaign, labels.label_jobs(campaign, identities)))
 
 
 @explicit_serialize

@@ -1,0 +1,1 @@
+"""Commands that stand on their own beside the campaign: one module each, thin."""
