@@ -156,7 +156,7 @@ class LabelFailure:
     Attributes
     ----------
     cause
-        Short class of the failure for counting ("not converged", "crash", "time limit", "not finite").
+        Short class of the failure for counting; see `llzo_al.labelling.causes`.
     reason
         The full reason, for a person.
     """

@@ -118,7 +118,12 @@ class ASELabeller:
                 ) from error
 
     def label(
-        self, frames: Sequence[Frame], directory: Path, *, progress: Path | None = None
+        self,
+        frames: Sequence[Frame],
+        directory: Path,
+        *,
+        attempt: int = 1,
+        progress: Path | None = None,  # noqa: ARG002
     ) -> Iterator[tuple[int, Label | LabelFailure]]:
         """See `llzo_al.labelling.base.Labeller.label`."""
         return label_in_child(

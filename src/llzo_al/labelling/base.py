@@ -49,7 +49,7 @@ class Labeller(Protocol):
         ...
 
     def label(
-        self, frames: Sequence[Frame], directory: Path, *, progress: Path | None = None
+        self, frames: Sequence[Frame], directory: Path, *, attempt: int = 1, progress: Path | None = None
     ) -> Iterator[tuple[int, Label | LabelFailure]]:
         """Label frames, giving each result as soon as it is there.
 
@@ -59,6 +59,9 @@ class Labeller(Protocol):
             What to label.
         directory
             Working directory of this job; nothing in it is needed afterwards.
+        attempt
+            Which attempt at these frames this is, from 1. A later one may change what does not change the
+            physics (a longer time limit, another minimiser), as the campaign file says.
         progress
             Where to tell the progress (see `llzo_al.progress`).
 

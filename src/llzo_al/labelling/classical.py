@@ -165,7 +165,12 @@ class ClassicalLabeller:
                 ) from error
 
     def label(
-        self, frames: Sequence[Frame], directory: Path, *, progress: Path | None = None
+        self,
+        frames: Sequence[Frame],
+        directory: Path,
+        *,
+        attempt: int = 1,
+        progress: Path | None = None,  # noqa: ARG002
     ) -> Iterator[tuple[int, Label | LabelFailure]]:
         """See `llzo_al.labelling.base.Labeller.label`. One start of LAMMPS labels all frames."""
         return label_in_child(
