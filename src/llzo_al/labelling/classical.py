@@ -169,8 +169,8 @@ class ClassicalLabeller:
         frames: Sequence[Frame],
         directory: Path,
         *,
-        attempt: int = 1,
-        progress: Path | None = None,  # noqa: ARG002
+        attempt: int = 1,  # noqa: ARG002
+        progress: Path | None = None,
     ) -> Iterator[tuple[int, Label | LabelFailure]]:
         """See `llzo_al.labelling.base.Labeller.label`. One start of LAMMPS labels all frames."""
         return label_in_child(
