@@ -8,8 +8,10 @@ from pathlib import Path
 
 from llzo_al.config.campaign import CampaignConfig
 from llzo_al.config.document import line_at, parse_document
+from llzo_al.config.initial_data import MaterialsProject
 from llzo_al.config.load import LoadedCampaign
 from llzo_al.errors import LlzoAlError, StageError, UserError
+from llzo_al.files import MANIFEST
 from llzo_al.labelling.base import make_labeller
 from llzo_al.training.backends import available_backends, choose_backend
 from llzo_al.training.inputs import check_settings
@@ -38,6 +40,32 @@ def missing_parts(config: CampaignConfig) -> list[str]:
     except LlzoAlError as error:
         missing.append(str(error))
     return missing
+
+
+def check_databases(loaded: LoadedCampaign, root: Path) -> None:
+    """Refuse to begin where a database of structures can neither be asked nor was asked before.
+
+    Parameters
+    ----------
+    loaded
+        The campaign file.
+    root
+        The campaign directory; where its initial structures are made already, nothing is needed any more.
+
+    Raises
+    ------
+    UserError
+        Naming the source and the ways out.
+    """
+    sources = [source for source in loaded.config.initial_data if isinstance(source, MaterialsProject)]
+    if not sources or (root / "initial" / "structures" / MANIFEST).exists():
+        return
+    from llzo_al.structures.materials_project.library import obstacle
+
+    found = [obstacle(source, elements=loaded.config.elements, base=loaded.base) for source in sources]
+    wrong = [text for text in found if text is not None]
+    if wrong:
+        raise UserError(f"{loaded.path}: " + "\n".join(dict.fromkeys(wrong)))
 
 
 def check_training(loaded: LoadedCampaign) -> None:

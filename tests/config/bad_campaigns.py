@@ -28,6 +28,12 @@ exploration:
 
 # Each case: what is replaced in GOOD, by what, the line of the problem, and what its message says.
 BAD = {
+    "parameters for the classical reference's dynamics": (
+        "    timestep_fs: 2\n",
+        "    timestep_fs: 2\n    parameters: {cutoff_A: 5}\n",
+        10,
+        "initial_data[1].parameters: the classical reference has no parameters for its dynamics alone",
+    ),
     "unknown key": (
         "  steps: 1000",
         "  stepps: 1000",
@@ -75,7 +81,7 @@ BAD = {
         "kind: dimers",
         "kind: dimer",
         4,
-        "initial_data[0].kind: 'dimer' given; allowed: dimers, crystals, reference_md; did you mean dimers?",
+        "initial_data[0].kind: 'dimer' given; allowed: dimers, crystals, reference_md",
     ),
     "kind missing": (
         "  - kind: dimers\n    pairs",
@@ -85,9 +91,9 @@ BAD = {
     ),
     "unknown engine": (
         "engine: classical_reference",
-        "engine: vasp",
+        "engine: siesta",
         11,
-        "labelling.engine: 'vasp' given; allowed: classical_reference, ase",
+        "labelling.engine: 'siesta' given; allowed: classical_reference, ase, gpaw, ",
     ),
     "engine missing": (
         "labelling:\n  engine: classical_reference",
@@ -242,7 +248,7 @@ BAD = {
         "  structures: [t-LLZO]\n  temp",
         "  structures: [hot.cif]\n  temp",
         16,
-        "exploration.structures[0]: structure 'hot.cif': neither a built-in crystal (t-LLZO, Li2O, La2O3, ZrO2)",
+        "exploration.structures[0]: structure 'hot.cif': neither a built-in crystal (t-LLZO, c-LLZO, Li, Li2O, La2O3, ZrO2)",
     ),
     "misspelt crystal": (
         "structures: [t-LLZO]\n    temp",
@@ -333,6 +339,48 @@ BAD = {
         "box_length_A: 9",
         5,
         "initial_data[0].box_length_A: is 9; must be more than distance_max_A plus labelling.cutoff_A (4 + 6)",
+    ),
+    "a range of distances turned round": (
+        "pairs: [Li-O]",
+        "distance_min_A: 5",
+        5,
+        "initial_data[0].distance_min_A: is 5; must be smaller than distance_max_A (4)",
+    ),
+    "a pair outside the elements": (
+        "pairs: [Li-O]",
+        "starts_A:\n      Li-F: 1.5",
+        6,
+        "initial_data[0].starts_A.Li-F: 'Li-F' holds F, an element outside the type map",
+    ),
+    "a start beyond the end": (
+        "pairs: [Li-O]",
+        "starts_A: {Li-O: 4.5}",
+        5,
+        "initial_data[0].starts_A.Li-O: is 4.5; must be smaller than distance_max_A (4)",
+    ),
+    "a pair that starts beyond the end by the rule": (
+        "pairs: [Li-O]",
+        "distance_max_A: 2",
+        5,
+        "initial_data[0].distance_max_A: is 2; La-La starts at 2.28 by start_fraction (0.55)",
+    ),
+    "a spin that no electrons have": (
+        "pairs: [Li-O]",
+        "multiplicities: {O-O: 2}",
+        5,
+        "initial_data[0].multiplicities.O-O: is 2; O-O with charge 0 has 16 electrons",
+    ),
+    "a charge that is no whole number": (
+        "pairs: [Li-O]",
+        "charges: {Li-O: 0.5}",
+        5,
+        "initial_data[0].charges.Li-O: 0.5 given; expected: a whole number",
+    ),
+    "lengths and volumes scaled at once": (
+        "kind: dimers\n    pairs: [Li-O]",
+        "kind: crystals\n    structures: [Li2O]\n    scale_factors: [1]\n    volume_factors: [1]",
+        7,
+        "initial_data[0].volume_factors: given beside scale_factors",
     ),
     "temperature twice": (
         "[600, 900]",

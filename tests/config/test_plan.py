@@ -89,6 +89,17 @@ def test_counts(tmp_path):
     assert plan.warnings == ()
 
 
+def test_frames_and_progress(tmp_path):
+    bulk("Li").write(tmp_path / "lithium.vasp", format="vasp")
+    path = tmp_path / "campaign.yaml"
+    path.write_text(CAMPAIGN.replace("rattled_copies: 1", "rattled_copies: 99"), encoding="utf-8")
+    told = []
+    plan = make_plan(load_campaign(path), told.append)
+    assert [source.frames for source in plan.sources] == [10, 600, 40]
+    assert plan.initial_frames == plan.initial_labels == 650
+    assert told == ["crystals: 200 structures", "crystals: 400 structures", "crystals: 600 structures"]
+
+
 def test_plan_writes_nothing(tmp_path):
     plan_of(tmp_path, CAMPAIGN)
     assert {path.name for path in tmp_path.iterdir()} == {"campaign.yaml", "lithium.vasp"}

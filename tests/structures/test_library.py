@@ -18,6 +18,7 @@ HERE = Path()
     ("name", "formula", "n_atoms", "n_primitive", "shortest_A", "density_g_per_cm3"),
     [
         ("t-LLZO", "Li7La3Zr2O12", 192, 96, 1.891, 5.11),
+        ("Li", "Li", 2, 1, 3.040, 0.53),
         ("Li2O", "Li2O", 12, 3, 2.000, 2.01),
         ("La2O3", "La2O3", 5, 5, 2.367, 6.57),
         ("ZrO2", "ZrO2", 12, 12, 2.052, 5.81),
@@ -32,7 +33,7 @@ def test_crystals_have_their_published_composition_symmetry_and_density(
     assert structure.composition.reduced_composition == type(structure.composition)(formula)
     assert SpacegroupAnalyzer(structure, symprec=1e-3).get_space_group_number() == CRYSTALS[name].space_group
     assert structure.density == pytest.approx(density_g_per_cm3, abs=0.02)
-    assert neighbor_list("d", atoms, 3.0).min() == pytest.approx(shortest_A, abs=1e-3)
+    assert neighbor_list("d", atoms, 3.2).min() == pytest.approx(shortest_A, abs=1e-3)
 
     primitive = load_structure(name, base=HERE, primitive=True)
     assert len(primitive) == n_primitive
@@ -41,7 +42,7 @@ def test_crystals_have_their_published_composition_symmetry_and_density(
 
 
 def test_every_builtin_names_its_reference():
-    assert set(builtin_names()) >= {"t-LLZO", "Li2O", "La2O3", "ZrO2"}
+    assert set(builtin_names()) >= {"t-LLZO", "c-LLZO", "Li", "Li2O", "La2O3", "ZrO2"}
     assert all("19" in entry.reference or "20" in entry.reference for entry in CRYSTALS.values())
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.reference_runs import md_runs, source_context
-from llzo_al.dataset.frames import Frame
+from llzo_al.config.initial_data import Source
+from llzo_al.dataset.frames import Frame, Label
 from llzo_al.dataset.records import Split
 from llzo_al.dataset.splits import split_frames
 from llzo_al.errors import StageError
 from llzo_al.files import run_stage
-from llzo_al.structures.sources import source_frames, source_runs
+from llzo_al.progress import ProgressFile
+from llzo_al.structures.sources import labelled_source_frames, source_report, source_runs
+
+CHUNK = 1000
+"""Frames that are entered into the label store in one transaction, and held in memory."""
+
+_Labelled = tuple[Frame, Label | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,26 +56,39 @@ def initial_key(campaign: Campaign) -> dict[str, Any]:
 def prepare_initial_data(campaign: Campaign) -> InitialData:
     """Generate the initial frames, fix their splits and enter them into the label store.
 
+    The frames of a source are made one at a time and put down in a file until its last one is there and the
+    held-out share can be taken; at most `CHUNK` of them are in memory.
+
     Raises
     ------
     StageError
-        If a source gives no frame.
+        If a source gives neither a frame nor a trajectory.
     """
 
-    def compute(_: Path) -> dict[str, Any]:
+    def compute(work: Path) -> dict[str, Any]:
         identities: list[str] = []
-        context = source_context(campaign)
-        for number, source in enumerate(campaign.config.initial_data):
-            if source_runs(source, context):
-                continue
-            frames = list(source_frames(source, context))
-            if not frames:
-                raise StageError(f"initial_data[{number}] ({source.kind}): the source gives no structure")
-            splits = split_frames(
-                frames, share=campaign.config.dataset.held_out_share, seed=campaign.config.seed
-            )
-            identities += _request(campaign, frames, [splits[frame.provenance.group] for frame in frames])
-        return {"identities": identities, "n_md_runs": len(md_runs(campaign))}
+        reports: list[dict[str, Any]] = []
+        progress = ProgressFile(
+            campaign.progress_file("initial-structures"),
+            task="make structures",
+            total=len(campaign.config.initial_data),
+            unit="sources",
+        )
+        try:
+            for number, source in enumerate(campaign.config.initial_data):
+                spool = work / f"frames-{number}.pickle"
+                splits = _spool(campaign, number, spool, progress)
+                if not splits and not source_runs(source, source_context(campaign)):
+                    raise StageError(f"initial_data[{number}] ({source.kind}): the source gives no structure")
+                known_before = _known(campaign)
+                entered = _enter(campaign, spool, splits)
+                identities += entered
+                spool.unlink()
+                already_stored = len(set(entered)) - (_known(campaign) - known_before)
+                reports += _reports(campaign, number, source, already_stored)
+        finally:
+            progress.close()
+        return {"identities": identities, "n_md_runs": len(md_runs(campaign)), "reports": reports}
 
     outputs = run_stage(
         campaign.directory.initial / "structures",
@@ -77,16 +99,68 @@ def prepare_initial_data(campaign: Campaign) -> InitialData:
     return InitialData(identities=tuple(outputs["identities"]), n_md_runs=outputs["n_md_runs"])
 
 
-def _request(campaign: Campaign, frames: Sequence[Frame], splits: Sequence[Split]) -> list[str]:
+def _known(campaign: Campaign) -> int:
+    """Frames of the campaign's physics in the label store."""
+    total = campaign.store.counts(physics=campaign.physics).total
+    return total.pending + total.labelled + total.failed
+
+
+def _reports(campaign: Campaign, number: int, source: Source, already_stored: int) -> list[dict[str, Any]]:
+    """What a source tells of where it looked for structures, for the log and the stage's outputs."""
+    report = source_report(source, source_context(campaign))
+    if report is None:
+        return []
+    for line in report.lines:
+        campaign.say(line)
+    if already_stored:
+        campaign.say(f"{source.kind}: {already_stored:,} of its frames were in the label store before")
+    return [{"source": number, "kind": source.kind, "already_stored": already_stored, **report.facts}]
+
+
+def _spool(campaign: Campaign, number: int, path: Path, progress: ProgressFile) -> Mapping[str, Split]:
+    """Put the frames of a source down in a file; the split of each of their groups."""
+    source = campaign.config.initial_data[number]
+    with path.open("wb") as handle:
+
+        def written() -> Iterator[Frame]:
+            made = labelled_source_frames(source, source_context(campaign))
+            for count, (frame, label) in enumerate(made, start=1):
+                pickle.dump((frame, label), handle)
+                progress.update(number, f"{source.kind}: {count:,} frames")
+                yield frame
+
+        config = campaign.config
+        return split_frames(written(), share=config.dataset.held_out_share, seed=config.seed)
+
+
+def _spooled(path: Path) -> Iterator[_Labelled]:
+    """What `_spool` put down in this call of the stage."""
+    with path.open("rb") as handle:
+        while handle.peek(1):
+            yield pickle.load(handle)
+
+
+def _enter(campaign: Campaign, spool: Path, splits: Mapping[str, Split]) -> list[str]:
+    """Enter the frames into the label store, with the labels that they bring along; their identities."""
     identities: list[str] = []
-    for split, members in _by_split(frames, splits):
-        identities += campaign.store.request(members, physics=campaign.physics, split=split)
+    frames = _spooled(spool)
+    while chunk := list(islice(frames, CHUNK)):
+        for split in dict.fromkeys(splits.values()):
+            members = [each for each in chunk if splits[each[0].provenance.group] == split]
+            if members:
+                identities += _request(campaign, members, split)
     return identities
 
 
-def _by_split(frames: Sequence[Frame], splits: Sequence[Split]) -> Iterator[tuple[Split, list[Frame]]]:
-    kinds: tuple[Split, ...] = ("training", "held-out")
-    for kind in kinds:
-        members = [frame for frame, split in zip(frames, splits, strict=True) if split == kind]
-        if members:
-            yield kind, members
+def _request(campaign: Campaign, members: Sequence[_Labelled], split: Split) -> list[str]:
+    identities = campaign.store.request(
+        [frame for frame, _ in members], physics=campaign.physics, split=split
+    )
+    campaign.store.add_labels(
+        [
+            (identity, label, frame)
+            for identity, (frame, label) in zip(identities, members, strict=True)
+            if label is not None
+        ]
+    )
+    return identities

@@ -6,18 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from llzo_al.config.base import Finding, KeyPath, Rule
+from llzo_al.config.base import Finding, Rule
+from llzo_al.config.initial_data.dimers import dimer_findings
+from llzo_al.config.pairs import check_pair
 
 CLASSICAL_ELEMENTS = ("Li", "La", "Zr", "O")
 """Elements that the classical reference has parameters for."""
 
 SourceValues = Sequence[Mapping[str, Any]]
-
-
-def pair_elements(pair: str) -> tuple[str, str] | None:
-    """The two elements of a pair such as ``Li-O``, or None if the text is no pair."""
-    parts = pair.split("-")
-    return (parts[0], parts[1]) if len(parts) == 2 and all(parts) else None
 
 
 def _chemical_symbols(elements: Sequence[str]) -> Iterable[Finding]:
@@ -33,35 +29,9 @@ def _chemical_symbols(elements: Sequence[str]) -> Iterable[Finding]:
             yield ("elements", index), f"{symbol} is listed twice; each element is listed once"
 
 
-def _check_pair(pair: str, elements: Sequence[str], path: KeyPath) -> Iterable[Finding]:
-    symbols = pair_elements(pair)
-    listed = ", ".join(elements)
-    if symbols is None:
-        yield (
-            path,
-            f"{pair!r} given; allowed: two elements joined by a hyphen, such as {elements[0]}-{elements[-1]}",
-        )
-        return
-    for symbol in dict.fromkeys(symbols):
-        if symbol not in elements:
-            yield path, f"{pair!r} holds {symbol}, an element outside the type map; `elements` lists {listed}"
-
-
-def _source_pairs(elements: Sequence[str], sources: SourceValues) -> Iterable[Finding]:
-    for number, source in enumerate(sources):
-        seen: dict[tuple[str, ...], str] = {}
-        for index, pair in enumerate(source.get("pairs") or ()):
-            path: KeyPath = ("initial_data", number, "pairs", index)
-            yield from _check_pair(pair, elements, path)
-            same = tuple(sorted(pair_elements(pair) or (pair,)))
-            if same in seen:
-                yield path, f"{pair!r} is the same pair as {seen[same]!r}; each pair is listed once"
-            seen[same] = pair
-
-
 def _guard_pairs(elements: Sequence[str], distances: Mapping[str, float]) -> Iterable[Finding]:
     for pair in distances:
-        yield from _check_pair(pair, elements, ("exploration", "guard", "min_distances_A", pair))
+        yield from check_pair(pair, elements, ("exploration", "guard", "min_distances_A", pair))
 
 
 def _classical_elements(elements: Sequence[str], engine: str) -> Iterable[Finding]:
@@ -86,6 +56,19 @@ def _dimer_images(sources: SourceValues, engine: str, cutoff_A: float) -> Iterab
                 ("initial_data", number, "box_length_A"),
                 f"is {box:g}; must be more than distance_max_A plus labelling.cutoff_A "
                 f"({distance:g} + {cutoff_A:g}), or the dimer sees its own images",
+            )
+
+
+def _dimer_images_in_model(sources: SourceValues, engine: str, rcut_A: float) -> Iterable[Finding]:
+    if engine == "classical_reference":
+        return
+    for number, source in enumerate(sources):
+        box, distance = source.get("box_length_A"), source.get("distance_max_A")
+        if box is not None and distance is not None and box - distance <= rcut_A:
+            yield (
+                ("initial_data", number, "box_length_A"),
+                f"is {box:g}; must be more than distance_max_A plus training.rcut_A ({distance:g} + "
+                f"{rcut_A:g}), or the dimer sees its own images",
             )
 
 
@@ -114,6 +97,17 @@ def _virials_need_labels(virial_prefactors: Sequence[float], virials: bool) -> I
         )
 
 
+def _classical_dynamics(sources: SourceValues, engine: str) -> Iterable[Finding]:
+    if engine != "classical_reference":
+        return
+    for number, source in enumerate(sources):
+        if source.get("kind") == "reference_md" and source.get("parameters"):
+            yield (
+                ("initial_data", number, "parameters"),
+                "the classical reference has no parameters for its dynamics alone; remove the key",
+            )
+
+
 def _no_type_map_override(overrides: Mapping[str, Any]) -> Iterable[Finding]:
     model = overrides.get("model")
     if isinstance(model, Mapping) and "type_map" in model:
@@ -129,10 +123,12 @@ def _rule(find: Callable[..., Iterable[Finding]], *needs: str) -> Rule:
 
 CAMPAIGN_RULES: tuple[Rule, ...] = (
     _rule(_chemical_symbols, "elements"),
-    _rule(_source_pairs, "elements", "initial_data"),
+    _rule(dimer_findings, "elements", "initial_data"),
     _rule(_guard_pairs, "elements", "exploration.guard.min_distances_A"),
     _rule(_classical_elements, "elements", "labelling.engine"),
     _rule(_dimer_images, "initial_data", "labelling.engine", "labelling.cutoff_A"),
+    _rule(_dimer_images_in_model, "initial_data", "labelling.engine", "training.rcut_A"),
+    _rule(_classical_dynamics, "initial_data", "labelling.engine"),
     _rule(_one_neighbor_count_each, "training.neighbors", "elements"),
     _rule(_npt_needs_virials, "exploration.ensemble", "training.virial_prefactors"),
     _rule(_virials_need_labels, "training.virial_prefactors", "labelling.virials"),

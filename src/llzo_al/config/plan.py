@@ -13,37 +13,12 @@ from rich.text import Text
 
 from llzo_al.config.campaign import CampaignConfig
 from llzo_al.config.exploration import Exploration
-from llzo_al.config.initial_data import Source
+from llzo_al.config.labelling.ase import ASECalculator, CalculatorJobs
+from llzo_al.config.labelling.first_principles import ABINIT, CP2K, Espresso
 from llzo_al.config.load import LoadedCampaign
+from llzo_al.config.source_plan import SourcePlan, Tell, plan_source
 from llzo_al.config.training import Training
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourcePlan:
-    """What one source of the initial data gives.
-
-    Attributes
-    ----------
-    kind
-        Kind of source.
-    structures
-        Different pairs or crystals.
-    labels, held_out
-        Frames that are labelled, and how many of them are held out.
-    atoms_min, atoms_max
-        Number of atoms in the smallest and the largest frame.
-    md_runs, md_steps
-        Trajectories of the reference, and MD steps of all of them.
-    """
-
-    kind: str
-    structures: int
-    labels: int
-    held_out: int
-    atoms_min: int
-    atoms_max: int
-    md_runs: int = 0
-    md_steps: int = 0
+from llzo_al.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +111,13 @@ class Plan:
     warnings: tuple[str, ...]
 
     @property
+    def initial_frames(self) -> int:
+        """Frames of the initial data."""
+        return sum(source.frames for source in self.sources)
+
+    @property
     def initial_labels(self) -> int:
-        """Labels of the initial data."""
+        """Labels of the initial data that have to be computed."""
         return sum(source.labels for source in self.sources)
 
     @property
@@ -158,14 +138,22 @@ class Plan:
         data["training"]["steps_per_iteration"] = self.training.steps_per_iteration
         data["exploration"]["steps_per_iteration"] = self.exploration.steps_per_iteration
         return data | {
+            "initial_frames": self.initial_frames,
             "initial_labels": self.initial_labels,
             "initial_held_out": self.initial_held_out,
             "reference_md_steps": self.reference_md_steps,
         }
 
 
-def make_plan(loaded: LoadedCampaign) -> Plan:
+def make_plan(loaded: LoadedCampaign, tell: Tell = lambda _: None) -> Plan:
     """Count what a campaign will do; nothing is run.
+
+    Parameters
+    ----------
+    loaded
+        The campaign file.
+    tell
+        Called with a line of progress now and then while the structures are counted.
 
     Raises
     ------
@@ -173,7 +161,10 @@ def make_plan(loaded: LoadedCampaign) -> Plan:
         If a structure cannot be read or a source gives nothing.
     """
     config = loaded.config
-    sources = tuple(_source(source, config, loaded.base) for source in config.initial_data)
+    sources = tuple(plan_source(source, config, loaded.base, tell) for source in config.initial_data)
+    for number, source in enumerate(sources):
+        if not source.frames:
+            raise UserError(f"{loaded.path}: initial_data[{number}] ({source.kind}): gives no structure")
     iterations = config.stopping.max_iterations
     per_iteration = config.selection.max_frames + config.selection.held_out_frames
     return Plan(
@@ -194,40 +185,14 @@ def make_plan(loaded: LoadedCampaign) -> Plan:
 def _labeller(config: CampaignConfig) -> str:
     if config.labelling.engine == "ase":
         return f"ASE calculator {config.labelling.calculator}"
+    if config.labelling.engine == "vasp":
+        spacing = config.labelling.spacing_per_A
+        return f"VASP ({config.labelling.functional}, k-point spacing {spacing:g}/angstrom)"
+    if isinstance(config.labelling, CalculatorJobs):
+        from llzo_al.labelling.presets.recipes import recipe_name
+
+        return recipe_name(config.labelling)
     return "classical reference (not DFT)"
-
-
-def _source(source: Source, config: CampaignConfig, base: Path) -> SourcePlan:
-    from llzo_al.dataset.splits import assign_held_out, split_frames
-    from llzo_al.structures.sources import SourceContext, source_frames, source_runs
-
-    share = config.dataset.held_out_share
-    context = SourceContext(elements=tuple(config.elements), base=base, seed=config.seed)
-    runs = source_runs(source, context)
-    if not runs:
-        frames = list(source_frames(source, context))
-        splits = split_frames(frames, share=share, seed=config.seed)
-        return SourcePlan(
-            kind=source.kind,
-            structures=len({frame.provenance.kind for frame in frames}),
-            labels=len(frames),
-            held_out=sum(splits[frame.provenance.group] == "held-out" for frame in frames),
-            **_atoms([frame.n_atoms for frame in frames]),
-        )
-    held_out = assign_held_out([run.group for run in runs], share=share, seed=config.seed)
-    return SourcePlan(
-        kind=source.kind,
-        structures=len({run.kind for run in runs}),
-        labels=sum(run.n_snapshots for run in runs),
-        held_out=sum(run.n_snapshots for run in runs if run.group in held_out),
-        **_atoms([run.frame.n_atoms for run in runs]),
-        md_runs=len(runs),
-        md_steps=sum(run.total_steps for run in runs),
-    )
-
-
-def _atoms(counts: Sequence[int]) -> dict[str, int]:
-    return {"atoms_min": min(counts, default=0), "atoms_max": max(counts, default=0)}
 
 
 def _training(training: Training, iterations: int) -> TrainingPlan:
@@ -261,7 +226,7 @@ def _warnings(config: CampaignConfig, sources: Sequence[SourcePlan]) -> list[str
     warnings = []
     exploration = config.exploration
     runs = len(exploration.structures) * len(exploration.temperatures_K) * exploration.replicas
-    if runs < 2 and not any(source.md_runs and source.held_out for source in sources):
+    if runs < 2 and not any(source.held_out_md_runs for source in sources):
         warnings.append(
             "exploration has one MD run in an iteration and no source holds out a whole MD trajectory, so "
             "the errors that `stopping` looks at cannot be measured and the campaign cannot converge: give "
@@ -278,7 +243,8 @@ def _warnings(config: CampaignConfig, sources: Sequence[SourcePlan]) -> list[str
             f"training.rcut_A ({config.training.rcut_A:g}) is shorter than coverage.descriptor.cutoff_A "
             f"({config.coverage.descriptor.cutoff_A:g}): coverage asks for what the model cannot see"
         )
-    if config.labelling.engine == "ase" and config.labelling.version is None:
+    unversioned = isinstance(config.labelling, ASECalculator | Espresso | CP2K | ABINIT)
+    if unversioned and getattr(config.labelling, "version", None) is None:
         warnings.append(
             "labelling.version is not given: labels of another version of the calculator or of its setups "
             "would be taken for the same"
@@ -302,6 +268,7 @@ def _source_table(plan: Plan) -> Table:
     table = Table(title="initial data", title_justify="left", show_footer=True)
     table.add_column("source", footer="in all")
     table.add_column("structures", justify="right")
+    table.add_column("frames", justify="right", footer=_count(plan.initial_frames))
     table.add_column("atoms", justify="right")
     table.add_column("labels", justify="right", footer=_count(plan.initial_labels))
     table.add_column("held out", justify="right", footer=_count(plan.initial_held_out))
@@ -312,8 +279,9 @@ def _source_table(plan: Plan) -> Table:
         table.add_row(
             source.kind,
             _count(source.structures),
+            _count(source.frames),
             str(source.atoms_max) if same else f"{source.atoms_min} to {source.atoms_max}",
-            _count(source.labels),
+            _count(source.labels) + (f" ({_count(source.given)} given)" if source.given else ""),
             _count(source.held_out),
             runs if source.md_runs else "",
         )

@@ -44,7 +44,7 @@ def assign_held_out(groups: Sequence[str], *, share: float, seed: int) -> frozen
 
 
 def split_frames(
-    frames: Sequence[Frame], *, share: float, seed: int
+    frames: Iterable[Frame], *, share: float, seed: int
 ) -> dict[str, Literal["training", "held-out"]]:
     """Split of each group of initial or explored frames.
 
@@ -55,7 +55,7 @@ def split_frames(
     Parameters
     ----------
     frames
-        Frames; those of one `Provenance.group` share their split.
+        Frames, read once; those of one `Provenance.group` share their split.
     share, seed
         As for `assign_held_out`.
 
@@ -83,7 +83,7 @@ def split_frames(
     return {group: "held-out" if group in held_out else "training" for group in strata}
 
 
-def _strata(frames: Sequence[Frame]) -> dict[str, _Stratum]:
+def _strata(frames: Iterable[Frame]) -> dict[str, _Stratum]:
     strata: dict[str, _Stratum] = {}
     for frame in frames:
         origin = frame.provenance

@@ -1,23 +1,22 @@
-"""Crystals, scaled and rattled."""
+"""Crystals, scaled, displaced and strained."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
-from ase import Atoms
 
 from llzo_al.config.initial_data import Crystals
 from llzo_al.dataset.frames import Frame, Provenance
+from llzo_al.structures.deform import deformed
 from llzo_al.structures.library import load_structure
-from llzo_al.structures.names import cell_name, kind_of, seeds
+from llzo_al.structures.names import cell_name, kind_of
 
 
-def crystal_frames(source: Crystals, *, base: Path, seed: int) -> list[Frame]:
-    """Scaled crystals, each with rattled copies.
+def crystal_frames(source: Crystals, *, base: Path, seed: int) -> Iterator[Frame]:
+    """Scaled crystals, each with displaced and strained copies, one at a time.
 
-    A frame depends on the seed and on its own name, scale factor and copy number, not on what else is asked
-    for: a longer list leaves the frames of the shorter one as they were.
+    A frame depends on the seed and on its own name, factor and copy number, not on what else is asked for: a
+    longer list leaves the frames of the shorter one as they were.
 
     Parameters
     ----------
@@ -33,32 +32,11 @@ def crystal_frames(source: Crystals, *, base: Path, seed: int) -> list[Frame]:
     UserError
         If a structure is unknown or unreadable.
     """
-    frames = []
     for name in dict.fromkeys(source.structures):
-        atoms = load_structure(name, base=base, primitive=source.primitive, supercell=source.supercell)
-        for scale_factor in dict.fromkeys(source.scale_factors):
-            for copy in range(source.rattled_copies + 1):
-                frames.append(_scaled(atoms, source, name, scale_factor=scale_factor, copy=copy, seed=seed))
-    return frames
-
-
-def _scaled(atoms: Atoms, source: Crystals, name: str, *, scale_factor: float, copy: int, seed: int) -> Frame:
-    cell = cell_name(source, name)
-    scaled = atoms.copy()
-    scaled.set_cell(np.array(atoms.cell) * scale_factor, scale_atoms=True)
-    if copy > 0:
-        random = np.random.default_rng(seeds(seed, "crystals", cell, scale_factor, copy))
-        scaled.positions += random.normal(scale=source.rattle_std_A, size=scaled.positions.shape)
-    return Frame.from_atoms(
-        scaled,
-        Provenance(
-            source="crystals",
-            kind=kind_of(name),
-            group=f"crystals/{cell}/{scale_factor:g}/{copy}",
-            details={
-                "scale_factor": scale_factor,
-                "copy": copy,
-                "rattle_std_A": source.rattle_std_A if copy > 0 else 0.0,
-            },
-        ),
-    )
+        atoms = load_structure(name, base=base, primitive=source.primitive)
+        cell = cell_name(source, name)
+        for copy, suffix, details in deformed(atoms, source, name=cell, seed=seed):
+            provenance = Provenance(
+                source="crystals", kind=kind_of(name), group=f"crystals/{cell}/{suffix}", details=details
+            )
+            yield Frame.from_atoms(copy, provenance)

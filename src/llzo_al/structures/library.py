@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from ase.spacegroup import crystal
 
 from llzo_al.errors import UserError
 
-_READ_ERRORS = (
+READ_ERRORS = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, OSError),
     *(RuntimeError, StopIteration, TypeError, ValueError, UnknownFileTypeError),
 )
@@ -39,6 +41,8 @@ class PublishedCrystal:
         a, b, c in angstrom and alpha, beta, gamma in degrees.
     sites
         Element and fractional coordinates of each site of the asymmetric unit.
+    partial_sites
+        Label, element, fractional coordinates and occupancy of each site that is occupied in part.
     """
 
     reference: str
@@ -46,6 +50,7 @@ class PublishedCrystal:
     origin_choice: int = 1
     lattice: tuple[float, float, float, float, float, float]
     sites: tuple[tuple[str, tuple[float, float, float]], ...]
+    partial_sites: tuple[tuple[str, str, tuple[float, float, float], float], ...] = ()
 
 
 CRYSTALS: dict[str, PublishedCrystal] = {
@@ -69,6 +74,36 @@ CRYSTALS: dict[str, PublishedCrystal] = {
             ("O", (0.0536, 0.8525, 0.5335)),
             ("O", (0.1498, 0.0272, 0.4458)),
         ),
+    ),
+    "c-LLZO": PublishedCrystal(
+        reference=(
+            "Cubic Li7La3Zr2O12: J. Awaka, A. Takashima, K. Kataoka, N. Kijima, Y. Idemoto, J. Akimoto, "
+            "Chem. Lett. 40, 60 (2011), single-crystal X-ray diffraction. The numbers were not compared with "
+            "the paper itself. They give 56.1 Li for the 56 that neutrality asks for, a density of 5.10 "
+            "g/cm3, four-coordinate Li 24d, six-coordinate Zr and eight-coordinate La; partly occupied sites "
+            "are 0.76, 1.64 and 2.36 angstrom apart, of which only the last two ions can share."
+        ),
+        space_group=230,
+        lattice=(12.9827, 12.9827, 12.9827, 90, 90, 90),
+        sites=(
+            ("La", (0.125, 0, 0.25)),
+            ("Zr", (0, 0, 0)),
+            ("O", (0.1003, 0.1953, 0.2812)),
+        ),
+        partial_sites=(
+            ("24d", "Li", (0.375, 0, 0.25), 0.94),
+            ("96h", "Li", (0.0970, 0.6853, 0.5770), 0.349),
+        ),
+    ),
+    "Li": PublishedCrystal(
+        reference=(
+            "Body-centred lithium; all positions are fixed by symmetry. The lattice constant is the usual "
+            "3.510 angstrom of room temperature (M. R. Nadler, C. P. Kempter, Anal. Chem. 31, 2109 (1959)), "
+            "not compared with the paper itself."
+        ),
+        space_group=229,
+        lattice=(3.510, 3.510, 3.510, 90, 90, 90),
+        sites=(("Li", (0, 0, 0)),),
     ),
     "Li2O": PublishedCrystal(
         reference=(
@@ -112,14 +147,26 @@ def builtin_names() -> list[str]:
     return list(CRYSTALS)
 
 
+@contextmanager
+def quiet_spglib() -> Iterator[None]:
+    """Leave out what spglib announces whenever pymatgen calls it: a change of how it reports errors."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Set OLD_ERROR_HANDLING", category=DeprecationWarning)
+        yield
+
+
 def load_structure(
     name: str,
     *,
     base: Path,
     primitive: bool = False,
     supercell: Sequence[int] = (1, 1, 1),
+    frame: int = -1,
 ) -> Atoms:
     """A built-in crystal, or a structure file.
+
+    A built-in crystal with partly occupied sites (`c-LLZO`) is one ordering of them, always the same: that of
+    the lowest electrostatic energy of some random ones (`llzo_al.structures.models.orderings`).
 
     Parameters
     ----------
@@ -132,6 +179,8 @@ def load_structure(
         Reduce to the primitive cell.
     supercell
         Repetitions along the three lattice vectors, after the reduction.
+    frame
+        Which structure of a file with several; -1 is the last.
 
     Returns
     -------
@@ -146,12 +195,21 @@ def load_structure(
     repeats = [int(number) for number in supercell]
     if len(repeats) != 3 or min(repeats) < 1:
         raise UserError(f"supercell {list(supercell)}: expected three positive whole numbers")
-    atoms = _published(CRYSTALS[name]) if name in CRYSTALS else _from_file(name, base)
+    if name in CRYSTALS and CRYSTALS[name].partial_sites:
+        return _ordered(name, primitive).repeat(repeats)
+    atoms = _published(CRYSTALS[name]) if name in CRYSTALS else _from_file(name, base, frame)
     if primitive:
         atoms = _primitive(atoms, name)
     if repeats != [1, 1, 1]:
         atoms = atoms.repeat(repeats)
     return atoms
+
+
+@cache
+def _ordered(name: str, primitive: bool) -> Atoms:
+    from llzo_al.structures.models.orderings import builtin_ordering
+
+    return _plain(builtin_ordering(name, primitive=primitive))
 
 
 def _published(entry: PublishedCrystal) -> Atoms:
@@ -175,7 +233,7 @@ def _plain(atoms: Atoms) -> Atoms:
     )
 
 
-def _from_file(name: str, base: Path) -> Atoms:
+def _from_file(name: str, base: Path, frame: int) -> Atoms:
     path = base / name
     if not path.is_file():
         close = difflib.get_close_matches(name, builtin_names(), n=1, cutoff=0.5)
@@ -187,8 +245,8 @@ def _from_file(name: str, base: Path) -> Atoms:
             f"{path} does not exist.{hint}"
         )
     try:
-        atoms = read(path, index=-1)
-    except _READ_ERRORS as error:
+        atoms = read(path, index=frame)
+    except READ_ERRORS as error:
         raise UserError(
             f"structure file {path}: ASE cannot read it ({type(error).__name__}: {error}); "
             "expected a format that ASE knows, such as POSCAR, CIF or extended XYZ"
@@ -210,9 +268,7 @@ def _primitive(atoms: Atoms, name: str) -> Atoms:
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     structure = AseAtomsAdaptor.get_structure(atoms)
-    with warnings.catch_warnings():
-        # spglib announces a change of how it reports errors, in whichever way pymatgen calls it.
-        warnings.filterwarnings("ignore", message="Set OLD_ERROR_HANDLING", category=DeprecationWarning)
+    with quiet_spglib():
         reduced = SpacegroupAnalyzer(structure, symprec=1e-3).find_primitive()
     if reduced is None:
         raise UserError(

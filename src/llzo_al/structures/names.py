@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from llzo_al.config.initial_data import Crystals, ReferenceMD
+
+class _Cell(Protocol):
+    """Settings that choose the cell of a crystal."""
+
+    @property
+    def primitive(self) -> bool: ...
+
+    @property
+    def supercell(self) -> Sequence[int]: ...
 
 
-def cell_name(source: Crystals | ReferenceMD, name: str) -> str:
+def cell_name(source: _Cell, name: str) -> str:
     """Structure and cell ("t-LLZO.primitive.2x1x1"): two cells of a crystal share no group."""
     parts = [name]
     if source.primitive:

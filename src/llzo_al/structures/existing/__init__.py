@@ -1,0 +1,1 @@
+"""Data that exists already: recognising, reading and checking it."""

@@ -1,0 +1,1 @@
+"""Structure models made of crystals: orderings, variants, slabs, amorphous boxes, blocks, interfaces."""

@@ -1,0 +1,145 @@
+"""Trajectories and relaxations of the reference in a campaign: what enters the label store, and once only."""
+
+import json
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+
+from campaigns import write_tiny
+from llzo_al.campaign import initial, reference_runs
+from llzo_al.campaign.campaign import Campaign
+from llzo_al.config.load import load_campaign
+from llzo_al.files import MANIFEST
+
+AUTO = {
+    "snapshot_interval_fs: 50": "snapshot_interval_fs: auto\n    sampling_interval_fs: 10\n"
+    "    fallback_interval_fs: 50"
+}
+HEAD = """\
+  - kind: reference_md
+    structures: [Li2O]
+    temperatures_K: [300, 600]
+    duration_ps: 0.2
+    equilibration_ps: 0.05
+    snapshot_interval_fs: 50
+"""
+
+
+def make(directory, **replacements):
+    loaded = load_campaign(write_tiny(directory, **replacements))
+    return Campaign.create(root=directory / "c", config=loaded.config, campaign_file=loaded.path)
+
+
+def run_all(campaign):
+    data = initial.prepare_initial_data(campaign)
+    return [reference_runs.run_reference_md(campaign, index, threads=1) for index in range(data.n_md_runs)]
+
+
+def manifests(campaign):
+    return {
+        json.loads(path.read_text())["outputs"]["group"]: json.loads(path.read_text())["outputs"]
+        for path in campaign.directory.initial.glob(f"reference_md/*/{MANIFEST}")
+    }
+
+
+def records_of(campaign, source):
+    return [
+        record
+        for record in campaign.store.records(physics=campaign.physics)
+        if record.frame.provenance.source == source
+    ]
+
+
+def test_another_temperature_leaves_finished_trajectories_as_they_are(tmp_path):
+    before = run_all(make(tmp_path))
+    stamps = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "c/initial/reference_md").glob(f"*/{MANIFEST}")
+    }
+    after = run_all(make(tmp_path, **{"temperatures_K: [300, 600]": "temperatures_K: [150, 300, 600]"}))
+    assert len(after) == 3
+    assert [ids for ids in after if ids in before] == before
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_what_autocorrelation_says_is_in_the_manifest(tmp_path):
+    campaign = make(tmp_path, **AUTO)
+    identities = run_all(campaign)
+    for outputs in manifests(campaign).values():
+        (choice,) = outputs["autocorrelation"]
+        assert choice["n_samples"] == 20
+        assert choice["interval_fs"] == 10 * choice["stride"]
+        assert choice["reason"]
+    for record in records_of(campaign, "reference_md"):
+        assert "reason" in record.frame.provenance.details["autocorrelation"]
+    assert all(ids for ids in identities)
+
+
+def test_relaxations_enter_with_their_labels_and_share_their_material_split(tmp_path):
+    (tmp_path / "crystals").mkdir()
+    for name, scale in (("a", 1.03), ("b", 0.97), ("c", 1.05)):
+        atoms = bulk("LiO", "rocksalt", a=4.1 * scale, cubic=True)
+        atoms.rattle(0.05, seed=1)
+        write(tmp_path / "crystals" / f"{name}.extxyz", atoms)
+    section = """\
+  - kind: materials_project
+    folder: crystals
+    scale_factors: [0.98, 1.02]
+    deduplicate: false
+    relax: true
+    relax_cell: false
+    relax_steps_max: 6
+    relax_keep_every: 2
+"""
+    campaign = make(tmp_path, **{HEAD: section})
+    identities = run_all(campaign)
+    assert len(identities) == 3
+    records = records_of(campaign, "materials_project")
+    paths = [each for each in records if "relaxation_step" in each.frame.provenance.details]
+    assert len(paths) == sum(len(ids) for ids in identities) >= 6
+    assert all(each.label is not None for each in paths)
+    splits = {}
+    for each in records:
+        splits.setdefault(each.frame.provenance.group, set()).add(each.split)
+    assert all(len(split) == 1 for split in splits.values())
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_existing_trajectories_enter_as_structures_or_with_their_labels(tmp_path, same):
+    random = np.random.default_rng(2)
+    for name in ("one", "two"):
+        frames = []
+        for _ in range(6):
+            atoms = bulk("LiO", "rocksalt", a=4.1, cubic=True)
+            atoms.positions += random.normal(scale=0.05, size=(8, 3))
+            atoms.calc = SinglePointCalculator(
+                atoms, energy=random.normal(), forces=random.normal(size=(8, 3)), stress=np.zeros(6)
+            )
+            frames.append(atoms)
+        write(tmp_path / f"{name}.extxyz", frames)
+    section = f"""\
+  - kind: trajectories
+    files: ["*.extxyz"]
+    stride: 2
+    same_level_of_theory: {str(same).lower()}
+"""
+    campaign = make(tmp_path, **{HEAD: section})
+    initial.prepare_initial_data(campaign)
+    waiting = [frame for _, frame in campaign.store.pending(physics=campaign.physics)]
+    assert sum(frame.provenance.source == "trajectories" for frame in waiting) == (0 if same else 6)
+    records = records_of(campaign, "trajectories")
+    assert len(records) == (6 if same else 0)
+    by_group = {}
+    for each in records:
+        by_group.setdefault(each.frame.provenance.group, set()).add(each.split)
+    if same:
+        assert sorted(map(sorted, by_group.values())) == [["held-out"], ["training"]]
+        original = read(tmp_path / "one.extxyz", index=1)
+        (first,) = [
+            each
+            for each in records
+            if (each.frame.provenance.group, each.frame.provenance.frame) == ("trajectories/one.extxyz", 0)
+        ]
+        assert first.label.energy_eV == pytest.approx(original.get_potential_energy(), abs=1e-6)
