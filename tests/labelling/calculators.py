@@ -77,3 +77,45 @@ class WithoutStress(EMT):
     """EMT that has no stress."""
 
     implemented_properties = ("energy", "free_energy", "forces")
+
+
+class Greedy(EMT):
+    """EMT that takes too much memory, in three ways, where the first atom stands at a telling height."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        height = round(float(atoms.positions[0, 2]), 3)
+        if height == 0.555:
+            self._kept = np.ones(125_000_000)
+            time.sleep(600)
+        if height == 0.666:
+            np.ones(2**55)
+        if height == 0.777:
+            print("terminate called after throwing an instance of 'std::bad_alloc'", flush=True)
+            os.abort()
+
+
+class Patient(EMT):
+    """EMT that converges only if it is given enough iterations."""
+
+    def __init__(self, iterations=10, **parameters):
+        super().__init__(**parameters)
+        self.iterations = iterations
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        if self.iterations < 100:
+            raise RuntimeError(f"not converged after {self.iterations} iterations")
+
+
+class Charged(EMT):
+    """EMT whose energy tells the charge, the multiplicity and the magnetic moments that it was given."""
+
+    def __init__(self, charge=0, multiplicity=1, **parameters):
+        super().__init__(**parameters)
+        self.told = 100.0 * charge + 10.0 * multiplicity
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        self.results["energy"] = self.told + float(atoms.get_initial_magnetic_moments().sum())
+        self.results["free_energy"] = self.results["energy"]

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from pydantic import ValidationError
 
 from llzo_al.config.initial_data import ReferenceMD
 from llzo_al.config.labelling import ASECalculator
@@ -203,8 +204,55 @@ def test_physics_is_what_changes_the_label_and_nothing_else():
 def test_parameters_that_cannot_be_written_down_are_refused():
     with pytest.raises(UserError, match=r"labelling\.parameters"):
         labeller(parameters={"cutoff": float("nan")})
-    with pytest.raises(UserError, match="asap_cutoff stands in"):
-        labeller(parameters={"asap_cutoff": True}, run_parameters={"asap_cutoff": True})
+    for key in ("run_parameters", "retry_parameters"):
+        given = {"asap_cutoff": True}
+        with pytest.raises(ValidationError, match="asap_cutoff stands in"):
+            labeller(parameters=given, **{key: given if key == "run_parameters" else [given]})
+
+
+def test_memory_has_its_limit(tmp_path):
+    structures = [copper(0.555), copper(0.666), copper(0.777), copper()]
+    results = labels_of(structures, tmp_path, calculator="calculators.Greedy", memory_limit_GB=0.7)
+    assert [type(result) for result in results] == [LabelFailure, LabelFailure, LabelFailure, Label]
+    assert {result.cause for result in results[:3]} == {"out of memory"}
+    assert "memory limit of 0.7 GB" in results[0].reason
+    assert "allocate" in results[1].reason
+    assert "std::bad_alloc" in results[2].reason
+
+
+def test_later_attempts_change_what_the_campaign_file_says(tmp_path):
+    made = labeller(
+        "calculators.Patient",
+        run_parameters={"iterations": 10},
+        retry_parameters=[{"iterations": 50}, {"iterations": 200}],
+    )
+    frames = [frame_of(copper())]
+    results = [dict(made.label(frames, tmp_path, attempt=attempt))[0] for attempt in (1, 2, 3, 4)]
+    assert [type(result) for result in results] == [LabelFailure, LabelFailure, Label, Label]
+    assert [result.cause for result in results[:2]] == ["not converged"] * 2
+    assert "after 50 iterations" in results[1].reason
+    assert made.physics() == labeller("calculators.Patient").physics()
+    with pytest.raises(UserError, match=r"colour.*retry_parameters\[1\]"):
+        labeller(retry_parameters=[{}, {"colour": 1}]).preflight()
+
+
+def test_charges_and_multiplicities_reach_a_calculator_that_takes_them(tmp_path):
+    charged, radical, plain = copper(), copper(), copper()
+    charged.info["charge"] = 2
+    radical.info["multiplicity"] = 3
+    taken = labels_of(
+        [charged, radical, plain],
+        tmp_path / "a",
+        calculator="calculators.Charged",
+        charge_parameter="charge",
+        multiplicity_parameter="multiplicity",
+        magnetic_moments_muB={"Cu": 0.5},
+    )
+    assert [label.energy_eV for label in taken] == [212.0, 32.0, 12.0]
+    refused = labels_of([charged, radical, plain], tmp_path / "b", calculator="calculators.Charged")
+    assert [getattr(result, "cause", "") for result in refused] == ["not supported", "not supported", ""]
+    assert "labelling.charge_parameter" in refused[0].reason
+    assert labeller(magnetic_moments_muB={"Cu": 0.5}).physics() != labeller().physics()
 
 
 def md_run(tmp_path, **changes):

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.failures import require_labels
 from llzo_al.campaign.initial import initial_key
 from llzo_al.dataset.export import write_deepmd, write_extxyz
 from llzo_al.dataset.records import Record, Split, usable
 from llzo_al.errors import StageError
 from llzo_al.files import fingerprint, finished, run_stage
 
-MD_SOURCES = frozenset({"reference_md", "exploration"})
+MD_SOURCES = frozenset({"reference_md", "trajectories", "exploration"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ def export_dataset(campaign: Campaign, directory: Path, *, before_iteration: int
         ]
 
     def compute(work: Path) -> dict[str, Any]:
+        require_labels(campaign, _initial_records(campaign), "initial data")
         training, excluded = usable(known("training"), config.dataset.force_cap_eV_per_A)
         held_out, held_out_excluded = usable(known("held-out"), config.dataset.force_cap_eV_per_A)
         if not training:
@@ -165,6 +167,11 @@ def failed_labels(campaign: Campaign, *, most: int = 3) -> list[str]:
     if len(reasons) > most:
         lines.append(f"{reasons.total() - sum(n for _, n in reasons.most_common(most))} failed otherwise")
     return lines
+
+
+def _initial_records(campaign: Campaign) -> list[Record]:
+    records = campaign.store.records(labelled=None, physics=campaign.physics)
+    return [record for record in records if record.frame.provenance.iteration < 0]
 
 
 def _relative(paths: Sequence[Path], directory: Path) -> list[str]:

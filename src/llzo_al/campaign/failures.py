@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.dataset.records import Record
+from llzo_al.errors import StageError
 from llzo_al.files import read_json_lines
 
 
@@ -64,3 +67,51 @@ def failures_in_words(failures: Sequence[Failure]) -> list[str]:
         f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {message}"
         for message, names in tasks.items()
     ]
+
+
+def require_labels(campaign: Campaign, records: Iterable[Record], what: str) -> None:
+    """Stop where too few of the frames that were to be labelled have a label.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    records
+        The frames.
+    what
+        What they are ("initial data", "iteration 3").
+
+    Raises
+    ------
+    StageError
+        If the share of labels is below `failures.min_success_share` of the campaign file; the message names
+        the causes and what to do.
+    """
+    every = list(records)
+    labelled = sum(record.label is not None for record in every)
+    share = campaign.config.failures.min_success_share
+    if not every or labelled >= share * len(every):
+        return
+    root = campaign.directory.root
+    raise StageError(
+        f"{what}: {labelled} of {len(every)} labels succeeded, and failures.min_success_share asks for a "
+        f"share of {share:g}: {'; '.join(_causes(every))}. `llzo-al labels {root}` lists them, and what "
+        f"they left lies in {root / 'quarantine'}. When the cause is mended, `llzo-al labels retry {root}` "
+        "and the same run command (or `llzo-al run --retry-failed`) label them again; a smaller "
+        "failures.min_success_share goes on without them"
+    )
+
+
+def _causes(records: Sequence[Record]) -> list[str]:
+    """A line for each cause with its commonest reason, and one for those that still wait."""
+    by_cause: dict[str, Counter[str]] = {}
+    for record in records:
+        if record.failure is not None:
+            by_cause.setdefault(record.failure.cause, Counter())[record.failure.reason] += 1
+    lines = []
+    for cause, reasons in sorted(by_cause.items(), key=lambda item: -item[1].total()):
+        reason, _ = reasons.most_common(1)[0]
+        first = reason.strip().splitlines()[0] if reason.strip() else "no reason is known"
+        lines.append(f"{reasons.total()} failed: {first} ({cause})")
+    waiting = sum(record.label is None and record.failure is None for record in records)
+    return [*lines, f"{waiting} were not labelled because their job failed"] if waiting else lines

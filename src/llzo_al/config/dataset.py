@@ -12,6 +12,11 @@ from llzo_al.config.base import Positive, Section
 class Dataset(Section):
     """How labels enter the data set."""
 
+    label_store: Annotated[str, Field(min_length=1)] | None = None
+    """A file that several campaigns share their labels through, relative to the campaign file
+    (`../labels.sqlite`): what one of them has labelled with the same settings no other labels again, and what
+    one is labelling the others wait for. By default labels are kept in the campaign directory only, where
+    those of this campaign are in any case."""
     held_out_share: Annotated[float, Field(gt=0, le=0.5)] = 0.1
     """Share of every source and of every iteration that is never trained on: whole trajectories, chosen
     with the campaign's seed, at least one where a source has two or more."""

@@ -52,6 +52,28 @@ _SCHEMA = (
     f"PRAGMA user_version = {FORMAT_VERSION}",
 )
 
+_ADDED = {
+    "attempts": """CREATE TABLE attempts (
+        identity TEXT NOT NULL REFERENCES frames(identity),
+        number INTEGER NOT NULL,
+        cause TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        ended REAL NOT NULL,
+        counted INTEGER NOT NULL DEFAULT 1,
+        PRIMARY KEY (identity, number)
+    ) WITHOUT ROWID""",
+    "claims": """CREATE TABLE claims (
+        identity TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        started REAL NOT NULL,
+        expires REAL NOT NULL
+    ) WITHOUT ROWID""",
+}
+"""Tables that stores made by the first releases lack. They are added when such a store is opened; the program
+that made it can still use it then, since it does not look at them."""
+
 
 @contextmanager
 def translated(path: Path, doing: str) -> Iterator[None]:
@@ -109,7 +131,8 @@ def damaged(path: Path, what: str) -> StageError:
 
 def damaged_row(path: Path, identity: str, table: str, what: str) -> StageError:
     """The error of one row whose content cannot be trusted."""
-    tables = ["labels"] if table == "labels" else ["labels", "failures", "provenances", "frames"]
+    every = ["labels", "failures", "attempts", "provenances", "frames"]
+    tables = ["labels"] if table == "labels" else every
     effect = "is labelled again" if table == "labels" else "is made anew where its stage still knows it"
     statements = " ".join(f"DELETE FROM {name} WHERE identity = '{identity}';" for name in tables)
     return StageError(
@@ -188,6 +211,27 @@ def prepare(path: Path) -> None:
             f"{path}: the label store is in journal mode {mode!r}, but must be in 'delete' to be safe on "
             f'network file systems; set it back with: sqlite3 {path.name} "PRAGMA journal_mode=DELETE"'
         )
+    _complete(path)
+
+
+def _complete(path: Path) -> None:
+    """Add the tables that a store of an earlier release lacks; its failures become first attempts."""
+    with snapshot(path, "opening the label store") as database:
+        missing = _missing(database)
+    if not missing:
+        return
+    with transaction(path, "adding tables to the label store") as database:
+        for name in _missing(database):
+            database.execute(_ADDED[name])
+            if name == "attempts":
+                database.execute(
+                    "INSERT INTO attempts SELECT identity, 1, cause, reason, 0.0, 1 FROM failures"
+                )
+
+
+def _missing(database: sqlite3.Connection) -> list[str]:
+    present = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return [name for name in _ADDED if name not in present]
 
 
 def _state(path: Path) -> tuple[int, int, str, int]:
@@ -212,7 +256,7 @@ def _create(path: Path) -> None:
         ) from error
     with transaction(path, "creating the label store") as database:
         if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-            for statement in _SCHEMA:
+            for statement in (*_ADDED.values(), *_SCHEMA):
                 database.execute(statement)
     with translated(path, "creating the label store"):
         sync_directory(path.parent)

@@ -59,6 +59,29 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An attempt at a label that failed.
+
+    Attributes
+    ----------
+    number
+        From 1; also names what was kept of its files.
+    cause, reason
+        As in `LabelFailure`.
+    ended
+        When, in seconds since the epoch; 0 where it was not written down.
+    counted
+        Whether it counts towards the allowed number; one that a person had tried again does not.
+    """
+
+    number: int
+    cause: str
+    reason: str
+    ended: float
+    counted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class SplitCounts:
     """Numbers of frames in one split.
 

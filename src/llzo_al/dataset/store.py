@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from llzo_al.dataset import _rows, _sqlite
+from llzo_al.dataset import _attempts, _rows, _sqlite
 from llzo_al.dataset.frames import Frame, Label, LabelFailure
 from llzo_al.dataset.identity import canonical, canonical_order, label_identities, physics_hash
 from llzo_al.dataset.records import (
     SPLITS,
+    Attempt,
     Counts,
     Record,
     Split,
@@ -137,29 +138,35 @@ class LabelStore:
         StageError
             If the identity is unknown, or the label does not fit it or holds a number that is not finite.
         """
-        with _sqlite.transaction(self.path, "storing a label") as database:
-            n_atoms = self._n_atoms(database, identity)
-            forces = np.asarray(label.forces_eV_per_A, dtype=np.float64)
-            virial = None if label.virial_eV is None else np.asarray(label.virial_eV, dtype=np.float64)
-            _check_label(identity, n_atoms, label.energy_eV, forces, virial)
-            if _has(database, "labels", identity):
-                return False
-            if frame is not None:
-                forces = forces[self._permutation(database, identity, frame)]
-            values = (
-                float(label.energy_eV),
-                array_bytes(forces),
-                None if virial is None else array_bytes(virial),
-            )
-            database.execute(
-                "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (identity, *values, float(label.wall_s), max_force(forces), _rows.label_checksum(*values)),
-            )
-            database.execute("DELETE FROM failures WHERE identity = ?", (identity,))
-        return True
+        return self.add_labels([(identity, label, frame)]) == 1
 
-    def add_failure(self, identity: str, failure: LabelFailure) -> bool:
+    def add_labels(self, labels: Sequence[tuple[str, Label, Frame | None]]) -> int:
+        """Store several labels in one transaction, each as `add_label` would.
+
+        Parameters
+        ----------
+        labels
+            Identity, label, and the frame that was labelled or None.
+
+        Returns
+        -------
+        int
+            How many of them were not there already.
+        """
+        with _sqlite.transaction(self.path, "storing a label") as database:
+            return sum(self._put_label(database, identity, label, frame) for identity, label, frame in labels)
+
+    def add_failure(self, identity: str, failure: LabelFailure, *, final: bool = True) -> bool:
         """Store why a frame got no label; it is on disk when this returns.
+
+        Parameters
+        ----------
+        identity
+            From `request`.
+        failure
+            Why.
+        final
+            Whether that is the end of it. Otherwise the attempt is written down and the frame still waits.
 
         Returns
         -------
@@ -170,21 +177,29 @@ class LabelStore:
             self._n_atoms(database, identity)
             if _has(database, "labels", identity):
                 return False
-            return (
+            if _has(database, "failures", identity):
+                return False
+            _attempts.append(database, identity, failure)
+            if final:
                 database.execute(
-                    "INSERT OR IGNORE INTO failures VALUES (?, ?, ?)",
-                    (identity, failure.cause, failure.reason),
-                ).rowcount
-                > 0
-            )
+                    "INSERT INTO failures VALUES (?, ?, ?)", (identity, failure.cause, failure.reason)
+                )
+            return True
+
+    def attempts(self, identities: Sequence[str]) -> dict[str, tuple[Attempt, ...]]:
+        """Failed attempts at each of `identities` that has any, also where a later one succeeded."""
+        with _sqlite.snapshot(self.path, "reading failed attempts") as database:
+            return _attempts.read(database, identities)
 
     def retry(self, identities: Sequence[str]) -> int:
-        """Put failed frames back to pending; returns how many there were."""
+        """Put failed frames back to pending, their attempts forgiven; returns how many there were."""
+        chosen = json.dumps(list(identities))
         with _sqlite.transaction(self.path, "retrying failed labels") as database:
-            return database.execute(
-                "DELETE FROM failures WHERE identity IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(identities)),),
+            failed = database.execute(
+                "DELETE FROM failures WHERE identity IN (SELECT value FROM json_each(?))", (chosen,)
             ).rowcount
+            _attempts.forgive(database, chosen)
+        return failed
 
     def decide(self, identity: str, split: Split) -> None:
         """Turn a labelled candidate into training or audit data, once.
@@ -245,6 +260,13 @@ class LabelStore:
         status = {True: "labelled", False: "unlabelled", None: None}[labelled]
         keys = self._select(status=status, split=split, identities=identities, physics=physics)
         return self._read(keys)
+
+    def identities(
+        self, *, labelled: bool | None = None, physics: Mapping[str, Any] | None = None
+    ) -> list[str]:
+        """Identities of frames, ordered: with a label, without (pending or failed), or all."""
+        status = {True: "labelled", False: "unlabelled", None: None}[labelled]
+        return self._select(status=status, split=None, identities=None, physics=physics)
 
     def counts(
         self,
@@ -318,6 +340,29 @@ class LabelStore:
                 provenances = _rows.provenances(self.path, database, chunk)
             for row in rows:
                 yield _rows.record(self.path, row, provenances)
+
+    def _put_label(
+        self, database: sqlite3.Connection, identity: str, label: Label, frame: Frame | None
+    ) -> bool:
+        n_atoms = self._n_atoms(database, identity)
+        forces = np.asarray(label.forces_eV_per_A, dtype=np.float64)
+        virial = None if label.virial_eV is None else np.asarray(label.virial_eV, dtype=np.float64)
+        _check_label(identity, n_atoms, label.energy_eV, forces, virial)
+        if _has(database, "labels", identity):
+            return False
+        if frame is not None:
+            forces = forces[self._permutation(database, identity, frame)]
+        values = (
+            float(label.energy_eV),
+            array_bytes(forces),
+            None if virial is None else array_bytes(virial),
+        )
+        database.execute(
+            "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (identity, *values, float(label.wall_s), max_force(forces), _rows.label_checksum(*values)),
+        )
+        database.execute("DELETE FROM failures WHERE identity = ?", (identity,))
+        return True
 
     def _n_atoms(self, database: sqlite3.Connection, identity: str) -> int:
         row = database.execute("SELECT n_atoms FROM frames WHERE identity = ?", (identity,)).fetchone()

@@ -18,6 +18,8 @@ MP_KEY_LENGTH = 32
 def vasp() -> Check:
     """VASP's executable; it is not run, since without input it does nothing that could be looked at."""
     name = "VASP"
+    if os.environ.get("LLZO_AL_VASP_CMD"):
+        return _vasp_command(name)
     found = [
         path
         for command in ("vasp_std", "vasp_gam", "vasp_ncl", "vasp")
@@ -30,6 +32,19 @@ def vasp() -> Check:
             "put VASP on PATH if you have a licence for it",
         )
     return ok(name, f"{', '.join(found)} (found, not run)")
+
+
+def _vasp_command(name: str) -> Check:
+    """The command that jobs on this machine would take for ``>>vasp_cmd<<``."""
+    from llzo_al.errors import UserError
+    from llzo_al.labelling.vasp.command import check_executable, resolve_command
+
+    try:
+        words = resolve_command(">>vasp_cmd<<", "command")
+        check_executable(words, "command")
+    except UserError as error:
+        return broken(name, f"LLZO_AL_VASP_CMD: {error}", "correct LLZO_AL_VASP_CMD, or load VASP's module")
+    return ok(name, f"{' '.join(words)} (LLZO_AL_VASP_CMD; found, not run)")
 
 
 def potcars() -> Check:
@@ -74,10 +89,16 @@ def gpaw() -> Check:
         return missing(
             name,
             "not installed",
-            "python -m pip install gpaw (needs a C compiler and the development files of libxc and a BLAS)",
+            "CC=g++ python -m pip install gpaw (needs g++, libxc-dev and libopenblas-dev or their likes)",
         )
     import gpaw as module
 
+    if find_spec("_gpaw") is None:
+        return broken(
+            name,
+            f"GPAW {module.__version__} without its compiled part",
+            "CC=g++ python -m pip install --force-reinstall --no-deps gpaw",
+        )
     folders = [Path(str(path)) for path in module.setup_paths]
     lacking = [
         element for element in ELEMENTS if not any(any(path.glob(f"{element}.PBE*")) for path in folders)

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from llzo_al.doctor.check import Check, broken, missing, ok, run_executable
+from llzo_al.process import usable_cores
 
 GIBIBYTE = 2**30
 NEEDED_MEMORY_GIB = 4.0
@@ -32,7 +33,7 @@ CGROUP_MEMORY_LIMITS = (
 def machine() -> Check:
     """Cores and memory that this process may use."""
     name = "machine"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     memory = min([installed, *_memory_limits()]) / GIBIBYTE
     detail = (

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import (
+    CalculationFailed,
     Calculator,
     CalculatorSetupError,
     FileIOCalculator,
+    InputError,
     PropertyNotImplementedError,
+    SCFError,
 )
 
+from llzo_al.labelling.presets.common import NotConverged, NotSupported, Refused, Run
+from llzo_al.labelling.presets.per_structure import PerStructure
 from llzo_al.labelling.streaming import Emit, stream_main
 
-
-class Refused(Exception):
-    """The calculator cannot be made from what the campaign file says.
-
-    Parameters
-    ----------
-    key
-        Key of the section `labelling` that is to blame.
-    reason
-        What was given and what was expected.
-    """
-
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(reason)
-        self.key = key
-        self.reason = reason
+__all__ = ["Refused", "evaluate", "frame_atoms", "make_calculator", "work"]
 
 
 def factory(path: str) -> Callable[..., Any]:
@@ -63,16 +55,33 @@ def factory(path: str) -> Callable[..., Any]:
     return made
 
 
-def make_calculator(spec: Mapping[str, Any]) -> Any:
-    """The calculator of a `spec` with ``calculator``, ``parameters`` and ``run_parameters``.
+def make_calculator(spec: Mapping[str, Any], directory: Path = Path("engine")) -> Any:
+    """The calculator of a `spec` (see `llzo_al.labelling.presets.recipes.child_spec`).
+
+    Parameters
+    ----------
+    spec
+        A preset and its settings, or an import path and its parameters.
+    directory
+        Where a preset's code keeps its files.
 
     Raises
     ------
     Refused
         If the import path or the parameters are wrong, or the calculator has no forces.
     """
+    if "preset" in spec:
+        return PerStructure(spec["preset"], spec["settings"], _run(spec, directory))
     make = factory(spec["calculator"])
     parameters = {**spec["parameters"], **spec["run_parameters"]}
+    return _called(make, parameters, spec)
+
+
+def _run(spec: Mapping[str, Any], directory: Path) -> Run:
+    return Run(directory=directory.resolve(), parameters=spec["run_parameters"], threads=spec["threads"])
+
+
+def _called(make: Callable[..., Any], parameters: Mapping[str, Any], spec: Mapping[str, Any]) -> Any:
     try:
         calculator = make(**parameters)
     except (TypeError, ValueError, KeyError, CalculatorSetupError) as error:
@@ -108,12 +117,14 @@ def _refuse_ignored(
 
 
 def frame_atoms(record: Mapping[str, Any]) -> Atoms:
-    """ASE `Atoms` of a frame's record."""
+    """ASE `Atoms` of a frame's record; a charge or a multiplicity is in `info`."""
+    info = {key: record[key] for key in ("charge", "multiplicity") if record.get(key) is not None}
     return Atoms(
         symbols=record["symbols"],
         positions=np.array(record["positions_A"]),
         cell=np.array(record["cell_A"]),
         pbc=record["periodic"],
+        info=info,
     )
 
 
@@ -141,15 +152,77 @@ def evaluate(atoms: Atoms, *, virials: bool) -> dict[str, Any]:
 
 
 def failure(error: Exception) -> dict[str, str]:
-    """Cause and reason of a calculator's exception; what says that it did not converge is "not converged"."""
+    """Cause (see `llzo_al.labelling.causes`) and reason of a calculator's exception."""
     text = f"{type(error).__name__}: {error}"
-    return {"cause": "not converged" if "converge" in text.lower() else "calculator error", "reason": text}
+    return {"cause": _cause(error, text.lower()), "reason": text}
 
 
-def work(spec: dict[str, Any], _: Path, emit: Emit) -> None:
+def _cause(error: Exception, text: str) -> str:
+    if isinstance(error, MemoryError) or "cannot allocate memory" in text or "bad_alloc" in text:
+        return "out of memory"
+    if isinstance(error, NotConverged | SCFError) or "converge" in text:
+        return "not converged"
+    if isinstance(error, NotSupported | PropertyNotImplementedError):
+        return "not supported"
+    if isinstance(error, Refused | InputError | CalculatorSetupError):
+        return "input refused"
+    if isinstance(error, CalculationFailed | CalledProcessError):
+        return "crash"
+    return "calculator error"
+
+
+class _Frames:
+    """Labels frames with a calculator that fits each of them."""
+
+    def __init__(self, spec: Mapping[str, Any], directory: Path) -> None:
+        self._spec = spec
+        self._directory = directory
+        self._shared = make_calculator(spec, directory / "engine")
+
+    def label(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Energy, forces and virial of one frame; the code's files are kept where it fails."""
+        files = self._directory / f"frame-{record['index']}"
+        atoms = frame_atoms(record)
+        if isinstance(self._shared, PerStructure):
+            self._shared.renew(_run(self._spec, files))
+            atoms.calc = self._shared
+        else:
+            atoms.calc = self._fitting(atoms)
+        result = evaluate(atoms, virials=self._spec["virials"])
+        shutil.rmtree(files, ignore_errors=True)
+        return result
+
+    def renew(self) -> None:
+        """Make the calculator anew after it failed."""
+        self._shared = make_calculator(self._spec, self._directory / "engine")
+
+    def _fitting(self, atoms: Atoms) -> Any:
+        """The shared calculator, or one with the frame's charge and multiplicity."""
+        spec = self._spec
+        given = spec.get("magnetic_moments_muB") or {}
+        if given:
+            atoms.set_initial_magnetic_moments([given.get(symbol, 0.0) for symbol in atoms.symbols])
+        extra = {}
+        for what in ("charge", "multiplicity"):
+            if what not in atoms.info:
+                continue
+            name = spec.get(f"{what}_parameter")
+            if name is None:
+                raise NotSupported(
+                    f"the frame has {what} {atoms.info[what]}; labelling.{what}_parameter does not say by "
+                    "which keyword the calculator takes it"
+                )
+            extra[name] = atoms.info[what]
+        if not extra:
+            return self._shared
+        parameters = {**spec["parameters"], **spec["run_parameters"], **extra}
+        return _called(factory(spec["calculator"]), parameters, spec)
+
+
+def work(spec: dict[str, Any], directory: Path, emit: Emit) -> None:
     """Label the frames of `spec`, telling each start and each result (see `label_in_child`)."""
     try:
-        calculator = make_calculator(spec)
+        frames = _Frames(spec, directory)
     except Refused as error:
         if not spec["frames"]:
             emit({"refused": error.reason, "key": error.key})
@@ -159,15 +232,13 @@ def work(spec: dict[str, Any], _: Path, emit: Emit) -> None:
         emit({"start": record["index"]})
         started = time.perf_counter()
         try:
-            atoms = frame_atoms(record)
-            atoms.calc = calculator
-            result = evaluate(atoms, virials=spec["virials"])
+            result = frames.label(record)
         except Exception as error:  # noqa: BLE001 - any calculator's own exception is this frame's failure
             import traceback
 
             traceback.print_exc()
             result = failure(error)
-            calculator = make_calculator(spec)
+            frames.renew()
         emit({"index": record["index"], **result, "wall_s": time.perf_counter() - started})
 
 

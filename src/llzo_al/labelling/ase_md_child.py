@@ -16,15 +16,14 @@ from ase.constraints import FixCom
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
-from llzo_al.files import fingerprint, read_json, write_json
-from llzo_al.labelling.ase_calculator import TELL_S
-from llzo_al.labelling.ase_child import Refused, evaluate, frame_atoms, make_calculator
+from llzo_al.files import read_json, write_json
+from llzo_al.labelling.ase_child import Refused, evaluate, make_calculator
+from llzo_al.labelling.ase_dynamics import SNAPSHOTS, TELL_S, run_key, starting_atoms
 from llzo_al.labelling.streaming import Emit, stream_main
 
 CHECKPOINT_S = 10.0
 """Longest wall time between checkpoints, except that a step is never cut."""
 _CHECKPOINT = "checkpoint.json"
-_SNAPSHOTS = "snapshots.jsonl"
 
 
 class Trajectory:
@@ -41,19 +40,21 @@ class Trajectory:
     def __init__(self, spec: Mapping[str, Any], directory: Path) -> None:
         self._spec = spec
         self._directory = directory
-        self._key = fingerprint({key: value for key, value in spec.items() if key != "run_parameters"})
+        self._key = run_key(spec)
         self._random = np.random.default_rng(spec["seed"])
-        self.atoms: Atoms = frame_atoms(spec["start"])
-        self.atoms.calc = make_calculator(spec)
+        self.atoms: Atoms = starting_atoms(spec)
+        self.atoms.calc = make_calculator(spec, directory / "engine")
         self.atoms.set_constraint(FixCom())
+        self._snapshot_at = frozenset(spec["snapshot_at"])
+        self._corners = np.array(spec["corners"], dtype=float)
         self.step = 0
         if not self._resume():
-            thermalize_momenta(self.atoms, spec["temperature_K"], rng=self._random)
+            thermalize_momenta(self.atoms, self._target_K(0), rng=self._random)
         self._saved = time.monotonic()
         self._dynamics = Langevin(
             self.atoms,
             timestep=spec["timestep_fs"] * units.fs,
-            temperature_K=spec["temperature_K"],
+            temperature_K=self._target_K(self.step),
             friction=spec["friction_per_fs"] / units.fs,
             fixcm=False,
             rng=self._random,
@@ -61,7 +62,7 @@ class Trajectory:
 
     def _resume(self) -> bool:
         """Go back to the last checkpoint, and drop the snapshots that were written after it."""
-        snapshots, checkpoint = self._directory / _SNAPSHOTS, self._directory / _CHECKPOINT
+        snapshots, checkpoint = self._directory / SNAPSHOTS, self._directory / _CHECKPOINT
         saved = read_json(checkpoint) if checkpoint.exists() else {}
         if saved.get("key") != self._key:
             snapshots.unlink(missing_ok=True)
@@ -74,15 +75,19 @@ class Trajectory:
             handle.truncate(saved["snapshot_bytes"])
         return True
 
+    def _target_K(self, step: int) -> float:
+        """Target temperature after a step of the schedule."""
+        return float(np.interp(step, self._corners[:, 0], self._corners[:, 1]))
+
     def advance(self) -> None:
-        """One timestep."""
+        """One timestep, at the target temperature of its end."""
+        self._dynamics.set_temperature(temperature_K=self._target_K(self.step + 1))
         self._dynamics.run(1)
         self.step += 1
 
     def is_snapshot(self) -> bool:
         """Whether this step is one of the run's snapshots."""
-        steps = self.step - self._spec["equilibration_steps"]
-        return bool(steps > 0 and steps % self._spec["snapshot_steps"] == 0)
+        return self.step in self._snapshot_at
 
     def write_snapshot(self, wall_s: float) -> None:
         """Append this step with its label."""
@@ -92,7 +97,7 @@ class Trajectory:
             "wall_s": wall_s,
             **evaluate(self.atoms, virials=self._spec["virials"]),
         }
-        with (self._directory / _SNAPSHOTS).open("a", encoding="utf-8") as handle:
+        with (self._directory / SNAPSHOTS).open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(record) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
@@ -101,7 +106,7 @@ class Trajectory:
         """Write a checkpoint if the last one is old."""
         if not force and time.monotonic() - self._saved < CHECKPOINT_S:
             return
-        snapshots = self._directory / _SNAPSHOTS
+        snapshots = self._directory / SNAPSHOTS
         write_json(
             self._directory / _CHECKPOINT,
             {
@@ -121,7 +126,7 @@ class Trajectory:
 
     def report(self) -> dict[str, Any]:
         """Step and temperature."""
-        return {"step": self.step, "temperature_K": float(self.atoms.get_temperature())}
+        return {"step": self.step, "state": f"{self.atoms.get_temperature():.0f} K"}
 
 
 def work(spec: dict[str, Any], directory: Path, emit: Emit) -> None:
@@ -133,7 +138,7 @@ def work(spec: dict[str, Any], directory: Path, emit: Emit) -> None:
         return
     emit(run.report())
     told = time.monotonic()
-    while run.step < spec["total_steps"]:
+    while run.step < max(spec["snapshot_at"], default=0):
         started = time.perf_counter()
         try:
             run.advance()

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from llzo_al.config.labelling import ASECalculator, ClassicalReference, Labelling
+from llzo_al.config.labelling import VASP, ClassicalReference, Labelling
+from llzo_al.config.labelling.ase import CalculatorJobs
 from llzo_al.dataset.frames import Frame, Label, LabelFailure
 from llzo_al.structures.reference_md import MDRun
+from llzo_al.structures.relaxation import RelaxationRun
 
 
 class Labeller(Protocol):
@@ -82,18 +84,67 @@ class Labeller(Protocol):
     ) -> list[tuple[Frame, Label | None]]:
         """Run molecular dynamics with the reference's own forces and return its snapshots.
 
-        A run that was killed continues from what it left in `directory`.
+        A run that was killed continues from what it left in `directory`, and loses no snapshot.
+
+        Parameters
+        ----------
+        run
+            The trajectory. Its snapshots are those at `MDRun.snapshot_at`, made with `MDRun.snapshot`, which
+            is told the dynamics' ``potential_energy_eV``.
+        directory
+            Working directory of this run, kept until it is done.
+        threads
+            Cores to use.
+        progress
+            Where to tell the progress (see `llzo_al.progress`).
 
         Returns
         -------
         list of tuple
             Snapshots in the order of time, each with its label where the run computed one with the label's
-            own settings, and with None where it is labelled like any other frame.
+            own settings, and with None where it is labelled like any other frame: with ``run.relabel``, where
+            ``run.parameters`` change the physics, and where the dynamics give none.
+
+        Raises
+        ------
+        UserError
+            If ``run.parameters`` are not this labeller's.
+        EngineError
+            If the run ends without a snapshot.
+        """
+        ...
+
+    def relaxation(
+        self, run: RelaxationRun, directory: Path, *, threads: int, progress: Path | None = None
+    ) -> list[tuple[Frame, Label | None]]:
+        """Relax a structure with the reference's own forces; all converged ionic steps are kept as frames.
+
+        A relaxation that was killed continues from its last ionic step in `directory`. One that does not
+        converge within its steps is no error: its path is as good for training, and its last frame is not
+        marked as relaxed.
+
+        Parameters
+        ----------
+        run
+            The relaxation.
+        directory
+            Working directory of this run, kept until it is done.
+        threads
+            Cores to use.
+        progress
+            Where to tell the progress (see `llzo_al.progress`).
+
+        Returns
+        -------
+        list of tuple
+            Frames of the path made with `RelaxationRun.path_frame`, from the start to the end, each with its
+            label where the relaxation computed one with the label's own settings, and with None where it is
+            labelled like any other frame (a calculation at varying cell with the basis of another one).
 
         Raises
         ------
         EngineError
-            If the run ends without a snapshot.
+            If not even the start could be computed.
         """
         ...
 
@@ -117,10 +168,14 @@ def make_labeller(settings: Labelling, elements: Sequence[str]) -> Labeller:
         from llzo_al.labelling.classical import ClassicalLabeller
 
         return ClassicalLabeller(settings, elements)
-    if isinstance(settings, ASECalculator):
+    if isinstance(settings, CalculatorJobs):
         from llzo_al.labelling.ase_calculator import ASELabeller
 
-        return ASELabeller(settings)
+        return ASELabeller(settings, elements)
+    if isinstance(settings, VASP):
+        from llzo_al.labelling.vasp.labeller import VaspLabeller
+
+        return VaspLabeller(settings, elements)
     raise TypeError(f"no labeller for {type(settings).__name__}")
 
 

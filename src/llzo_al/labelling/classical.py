@@ -32,10 +32,12 @@ from llzo_al.dataset.frames import Frame, Label, LabelFailure
 from llzo_al.errors import EngineError, UserError
 from llzo_al.exploration.md import MDInputs, read_trajectory, run_md
 from llzo_al.exploration.potential import LammpsPotential
+from llzo_al.labelling.ase_dynamics import ase_relaxation, ase_snapshots
 from llzo_al.labelling.jobs import START_S, label_in_child
 from llzo_al.labelling.streaming import stream_child
 from llzo_al.process import engine_environment
 from llzo_al.structures.reference_md import MDRun
+from llzo_al.structures.relaxation import RelaxationRun
 
 CHARGES_E = {"Li": 1.0, "La": 3.0, "Zr": 4.0, "O": -2.0}
 """Formal charges (elementary charges)."""
@@ -66,6 +68,7 @@ It keeps tetragonal LLZO together in molecular dynamics, which is all that is as
 
 _PHYSICS_FORMAT = 1
 _CHILD = "llzo_al.labelling.classical_child"
+_CALCULATOR = "llzo_al.labelling.classical_child.ClassicalCalculator"
 
 _log = logging.getLogger(__name__)
 
@@ -200,26 +203,35 @@ class ClassicalLabeller:
     ) -> list[tuple[Frame, Label | None]]:
         """NVT dynamics in LAMMPS; see `llzo_al.labelling.base.Labeller.snapshots`.
 
-        Equilibration is lengthened to a whole number of snapshot intervals. A run that the default guard ends
-        keeps the snapshots before. The snapshots are labelled like any other frame.
+        At constant temperature LAMMPS itself runs (Nose-Hoover chains); the equilibration is lengthened to a
+        whole number of snapshot intervals, a run that the default guard ends keeps the snapshots before, and
+        the snapshots are labelled like any other frame. A schedule of several temperatures is run step by
+        step (Langevin), and its snapshots carry their labels.
         """
-        if not all(run.frame.periodic):
+        if run.parameters:
             raise UserError(
-                f"{run.group}: the classical reference runs structures that are periodic in 3 directions"
+                f"{run.group}: parameters: the classical reference takes none for its dynamics alone; remove "
+                f"{', '.join(run.parameters)}"
             )
-        interval = run.snapshot_steps
-        skipped = math.ceil(run.equilibration_steps / interval)
-        steps = (skipped + run.n_snapshots) * interval
+        self._check_periodic(run.frame, run.group)
+        if len(run.segments) > 1:
+            return ase_snapshots(
+                run, self._calculator(), directory, environment=self._environment(), progress=progress
+            )
+        segment = run.segments[0]
+        interval = segment.snapshot_steps
+        skipped = math.ceil(segment.equilibration_steps / interval)
+        steps = (skipped + len(segment.snapshot_at)) * interval
         result = run_md(
             MDInputs(
                 frame=run.frame,
                 elements=self._elements,
                 potential=self._potential,
-                temperature_K=run.temperature_K,
+                temperature_K=segment.start_K,
                 timestep_fs=run.timestep_fs,
                 steps=steps,
                 frame_interval_steps=interval,
-                restart_interval_steps=max(interval, steps // 10),
+                restart_interval_steps=interval,
                 thermostat_time_fs=run.thermostat_time_fs,
                 seed=run.seed,
                 guard=Guard(),
@@ -234,6 +246,42 @@ class ClassicalLabeller:
             raise EngineError(f"{run.group}: the run gave no snapshot ({result.ended})")
         if not result.stable:
             _log.warning(
-                "%s gave %d of %d snapshots: %s", run.group, len(later), run.n_snapshots, result.ended
+                "%s gave %d of %d snapshots: %s",
+                run.group,
+                len(later),
+                len(segment.snapshot_at),
+                result.ended,
             )
-        return [(run.snapshot(each.frame, each.step, index), None) for index, each in enumerate(later)]
+        return [
+            (run.snapshot(each.frame, each.step, index, potential_energy_eV=each.energy_eV), None)
+            for index, each in enumerate(later)
+        ]
+
+    def relaxation(
+        self,
+        run: RelaxationRun,
+        directory: Path,
+        *,
+        threads: int,  # noqa: ARG002
+        progress: Path | None = None,
+    ) -> list[tuple[Frame, Label | None]]:
+        """See `llzo_al.labelling.base.Labeller.relaxation`; every frame carries its label."""
+        self._check_periodic(run.frame, run.group)
+        return ase_relaxation(
+            run, self._calculator(), directory, environment=self._environment(), progress=progress
+        )
+
+    def _check_periodic(self, frame: Frame, group: str) -> None:
+        if not all(frame.periodic):
+            raise UserError(
+                f"{group}: the classical reference runs structures that are periodic in 3 directions"
+            )
+
+    def _calculator(self) -> dict[str, Any]:
+        """The reference as an ASE calculator."""
+        return {
+            "calculator": _CALCULATOR,
+            "parameters": self._spec(),
+            "run_parameters": {},
+            "virials": True,
+        }

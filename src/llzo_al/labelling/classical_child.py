@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.calculators.lammps import Prism
 from ase.data import atomic_masses, atomic_numbers
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from llzo_al.exploration.potential import LammpsPotential
@@ -153,6 +156,61 @@ class ClassicalEngine:
         )
         tensor = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
         return np.asarray(prism.tensor2_to_ase(tensor), dtype=np.float64)
+
+
+class ClassicalCalculator(Calculator):
+    """The reference as an ASE calculator, for dynamics and relaxations step by step.
+
+    Parameters
+    ----------
+    elements, cutoff_A
+        As for `ClassicalEngine`.
+    potential
+        What `LammpsPotential.as_dict` gives.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces", "stress"]
+
+    def __init__(self, *, elements: Sequence[str], potential: Mapping[str, Any], cutoff_A: float) -> None:
+        super().__init__()
+        self._engine = ClassicalEngine(
+            elements=elements,
+            potential=LammpsPotential.from_dict(potential),
+            cutoff_A=cutoff_A,
+            log=Path("none"),
+        )
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Energy, forces and, of a crystal, stress of `atoms`.
+
+        Raises
+        ------
+        CalculationFailed
+            If LAMMPS refuses the frame.
+        """
+        super().calculate(atoms, properties, system_changes)
+        answer = self._engine.label(
+            {
+                "symbols": self.atoms.get_chemical_symbols(),
+                "positions_A": self.atoms.positions,
+                "cell_A": self.atoms.cell.array,
+                "periodic": self.atoms.pbc,
+            }
+        )
+        if "cause" in answer:
+            raise CalculationFailed(f"{answer['cause']}: {answer['reason']}")
+        self.results = {
+            "energy": float(answer["energy_eV"]),
+            "forces": np.array(answer["forces_eV_per_A"]),
+        }
+        if answer["virial_eV"] is not None:
+            stress = -np.array(answer["virial_eV"]) / self.atoms.get_volume()
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
 
 
 def work(spec: dict[str, Any], directory: Path, emit: Emit) -> None:

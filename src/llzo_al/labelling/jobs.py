@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llzo_al.dataset.frames import Frame, Label, LabelFailure
 from llzo_al.errors import EngineError
 from llzo_al.labelling.base import checked_label
-from llzo_al.labelling.streaming import ChildDied, ChildSilent, stream_child
+from llzo_al.labelling.streaming import ChildDied, ChildOutOfMemory, ChildSilent, stream_child
 from llzo_al.progress import ProgressFile
 
 MAX_CRASHES = 8
@@ -24,12 +25,33 @@ _log = logging.getLogger(__name__)
 
 def frame_record(frame: Frame) -> dict[str, Any]:
     """A frame as a child reads it: JSON-serialisable, without provenance."""
-    return {
+    record: dict[str, Any] = {
         "symbols": list(frame.symbols),
         "positions_A": frame.positions_A.tolist(),
         "cell_A": frame.cell_A.tolist(),
         "periodic": list(frame.periodic),
     }
+    if frame.charge:
+        record["charge"] = frame.charge
+    if frame.multiplicity is not None:
+        record["multiplicity"] = frame.multiplicity
+    return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one job of a labeller may take.
+
+    Attributes
+    ----------
+    silence_s
+        Time limit of one frame (seconds), None for no limit.
+    memory_GB
+        Resident memory of the child and of all that it starts (10^9 bytes), None for no limit.
+    """
+
+    silence_s: float | None = None
+    memory_GB: float | None = None
 
 
 def label_in_child(
@@ -40,7 +62,8 @@ def label_in_child(
     *,
     environment: Mapping[str, str],
     task: str,
-    silence_s: float | None = None,
+    limits: Limits = Limits(),
+    takes_charges: bool = False,
     progress: Path | None = None,
 ) -> Iterator[tuple[int, Label | LabelFailure]]:
     """Label `frames` one after the other in as few children as possible.
@@ -57,15 +80,18 @@ def label_in_child(
     spec
         What the child needs besides the frames.
     frames
-        What to label. Charged frames and given multiplicities are failures ("not supported").
+        What to label.
     directory
         Working directory of the job.
     environment
         Environment of the child.
     task
         What the progress calls it.
-    silence_s
-        Time limit of one frame.
+    limits
+        Time and memory of one frame.
+    takes_charges
+        Whether the child sees to charged frames and given multiplicities; otherwise they are failures ("not
+        supported").
     progress
         Where to tell the progress.
 
@@ -75,13 +101,13 @@ def label_in_child(
         If a child ends before its first frame, or on more than `MAX_CRASHES` frames.
     """
     shown = ProgressFile(progress, task=task, total=len(frames), unit="labels")
-    waiting = [index for index, frame in enumerate(frames) if _supported(frame)]
+    waiting = [index for index, frame in enumerate(frames) if takes_charges or _supported(frame)]
+    refused = [index for index in range(len(frames)) if index not in set(waiting)]
     done = crashes = 0
     try:
-        for index, frame in enumerate(frames):
-            if not _supported(frame):
-                done += 1
-                yield index, _unsupported(frame)
+        for index in refused:
+            done += 1
+            yield index, _unsupported(frames[index])
         while waiting:
             records = [{"index": index, **frame_record(frames[index])} for index in waiting]
             at = None
@@ -91,7 +117,8 @@ def label_in_child(
                     {**spec, "frames": records},
                     directory=directory,
                     environment=environment,
-                    silence_s=silence_s,
+                    silence_s=limits.silence_s,
+                    memory_GB=limits.memory_GB,
                     start_s=START_S,
                 ):
                     if "start" in message:
@@ -114,12 +141,7 @@ def label_in_child(
                 _log.warning("%s: frame %d: %s", task, at, error)
                 waiting.remove(at)
                 done += 1
-                yield (
-                    at,
-                    LabelFailure(
-                        cause="time limit" if isinstance(error, ChildSilent) else "crash", reason=str(error)
-                    ),
-                )
+                yield at, LabelFailure(cause=_cause(error), reason=str(error))
                 if crashes > MAX_CRASHES:
                     raise EngineError(
                         f"{task}: the labeller died on {crashes} frames of one job, the last time with: "
@@ -139,6 +161,12 @@ def _result(frame: Frame, message: Mapping[str, Any]) -> Label | LabelFailure:
         virial_eV=message["virial_eV"],
         wall_s=float(message["wall_s"]),
     )
+
+
+def _cause(error: ChildDied | ChildSilent) -> str:
+    if isinstance(error, ChildSilent):
+        return "time limit"
+    return "out of memory" if isinstance(error, ChildOutOfMemory) else "crash"
 
 
 def _supported(frame: Frame) -> bool:

@@ -25,6 +25,10 @@ from llzo_al.process import die_with_parent, inherited_locks, last_lines
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.2
 _EXIT_S = 10.0
+_MEMORY_CODE = 86
+"""Exit code of a keeper that ended its worker for its memory."""
+_MEMORY_WORDS = (b"std::bad_alloc", b"Cannot allocate memory", b"insufficient virtual memory")
+"""What codes write when an allocation failed."""
 
 Emit = Callable[[Mapping[str, Any]], None]
 """Sends one message to the caller."""
@@ -32,6 +36,10 @@ Emit = Callable[[Mapping[str, Any]], None]
 
 class ChildDied(EngineError):
     """The child ended by a signal or without a word: a crash, or the kernel's out-of-memory killer."""
+
+
+class ChildOutOfMemory(ChildDied):
+    """The child took more memory than it was given, or than the machine has."""
 
 
 class ChildSilent(EngineError):
@@ -46,6 +54,7 @@ def stream_child(
     environment: Mapping[str, str] | None = None,
     silence_s: float | None = None,
     start_s: float | None = None,
+    memory_GB: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run ``python -m module`` in `directory` on a JSON `spec` and give its messages as they come.
 
@@ -65,11 +74,15 @@ def stream_child(
         Longest time between two messages, or from the last one to the end.
     start_s
         Longest time to the first message.
+    memory_GB
+        Resident memory that the child and all that it starts may take together (10^9 bytes).
 
     Raises
     ------
     ChildSilent
         If the child was quiet for longer than that.
+    ChildOutOfMemory
+        If the child took more memory than that, or the kernel ended it because there was none left.
     ChildDied
         If the child was killed by a signal.
     EngineError
@@ -79,12 +92,14 @@ def stream_child(
     directory.mkdir(parents=True, exist_ok=True)
     spec_path, log_path = directory / "spec.json", directory / "child.log"
     write_json(spec_path, dict(spec))
+    killed_before = _kernel_kills()
+    logged_before = log_path.stat().st_size if log_path.exists() else 0
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as messages:
         try:
             with log_path.open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", module, str(spec_path), str(writing)],
+                    [sys.executable, "-m", module, str(spec_path), str(writing), str(memory_GB or 0)],
                     cwd=directory,
                     env=dict(environment) if environment is not None else None,
                     stdin=subprocess.PIPE,
@@ -102,10 +117,25 @@ def stream_child(
             code = _end(process)
     if failure is not None:
         raise EngineError(failure)
-    if code != 0:
-        raise ChildDied(
-            f"{module} ended with {_how(code)}; last lines of {log_path}:\n{last_lines(log_path)}"
+    if code == _MEMORY_CODE and memory_GB is not None:
+        raise ChildOutOfMemory(
+            f"{module}: stopped beyond its memory limit of {memory_GB:g} GB; see {log_path}"
         )
+    if code != 0:
+        told = f"{module} ended with {_how(code)}; last lines of {log_path}:\n{last_lines(log_path)}"
+        by_kernel = code == -signal.SIGKILL and _kernel_kills() > killed_before
+        if by_kernel or any(word in log_path.read_bytes()[logged_before:] for word in _MEMORY_WORDS):
+            raise ChildOutOfMemory(told)
+        raise ChildDied(told)
+
+
+def _kernel_kills() -> int:
+    """Processes that the kernel has ended so far because memory ran out; 0 where it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def _how(code: int) -> str:
@@ -151,7 +181,7 @@ def stream_main(work: Callable[[dict[str, Any], Path, Emit], None]) -> None:
     An exception of `work` is passed on to the caller as the `EngineError`'s message.
     """
     spec_path, channel = Path(sys.argv[1]), int(sys.argv[2])
-    _keep(channel)
+    _keep(channel, limit_GB=float(sys.argv[3]) if len(sys.argv) > 3 else 0.0)
     os.set_inheritable(channel, False)
     spec = json.loads(spec_path.read_text(encoding="utf-8"))
 
@@ -174,11 +204,12 @@ def stream_main(work: Callable[[dict[str, Any], Path, Emit], None]) -> None:
     os._exit(code)
 
 
-def _keep(channel: int) -> None:
+def _keep(channel: int, *, limit_GB: float) -> None:
     """Go on in a forked worker; stay behind as its keeper.
 
     The keeper ends with the worker, in the worker's way. When the caller closes the keeper's standard input
-    or dies, the keeper kills the worker and everything that the worker has started, and ends.
+    or dies, or all together take more than `limit_GB` of memory (0 for no limit), the keeper kills the worker
+    and everything that the worker has started, and ends.
     """
     caller = os.getppid()
     if sys.platform == "linux":
@@ -198,8 +229,9 @@ def _keep(channel: int) -> None:
     handle = os.pidfd_open(worker) if hasattr(os, "pidfd_open") else None
     if handle is not None:
         waiting.append(handle)
+    wait_s = None if handle is not None and not limit_GB else _POLL_S
     while True:
-        ready = select.select(waiting, [], [], None if handle is not None else _POLL_S)[0]
+        ready = select.select(waiting, [], [], wait_s)[0]
         ended, status = os.waitpid(worker, os.WNOHANG)
         if ended == worker:
             _kill_descendants()
@@ -207,6 +239,20 @@ def _keep(channel: int) -> None:
         if (0 in ready and not os.read(0, 1)) or os.getppid() != caller:
             _kill_descendants()
             os._exit(1)
+        if limit_GB and _memory_GB() > limit_GB:
+            _kill_descendants()
+            os._exit(_MEMORY_CODE)
+
+
+def _memory_GB() -> float:
+    """Resident memory of all processes below this one (10^9 bytes)."""
+    import psutil
+
+    total = 0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            total += process.memory_info().rss
+    return total / 1e9
 
 
 def _leave(status: int) -> None:

@@ -16,6 +16,7 @@ from fireworks import LaunchPad
 
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.failures import Failure, read_failures
+from llzo_al.campaign.label_log import settle_killed_jobs
 from llzo_al.errors import StageError
 from llzo_al.process import inherited_locks, last_lines
 from llzo_al.workflow import growth
@@ -152,6 +153,7 @@ def run_workflow(
     launchpad = open_launchpad(campaign.directory.root, launchpad_file)
     archive_all(launchpad, campaign_dir=str(campaign.directory.root))
     campaign.directory.failures.unlink(missing_ok=True)
+    settle_killed_jobs(campaign.directory)
     shutil.rmtree(campaign.directory.label_jobs, ignore_errors=True)
     for stale in campaign.directory.progress.glob("*"):
         stale.unlink(missing_ok=True)

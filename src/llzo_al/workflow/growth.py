@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from fireworks import FireTaskBase, Firework, FWAction, Workflow
 
 from llzo_al.campaign import closing, final, iteration
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.process import usable_cores
 from llzo_al.workflow.repair import CAMPAIGN_DIR
 
 CATEGORIES = ("control", "train", "md", "label")
@@ -18,7 +18,7 @@ CATEGORIES = ("control", "train", "md", "label")
 
 def available_cores(campaign: Campaign) -> int:
     """Cores that the local workers may fill."""
-    return campaign.config.resources.cores or len(os.sched_getaffinity(0))
+    return campaign.config.resources.cores or usable_cores()
 
 
 def category_limits(campaign: Campaign) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.campaign.failures import Failure, record_failure
 from llzo_al.errors import LlzoAlError, UpstreamError, UserError
+from llzo_al.labelling.vasp.command import worker_environment
 from llzo_al.workflow import growth
 
 
@@ -23,6 +25,7 @@ class CampaignTask(FireTaskBase):
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
         """Run the stage; the failure's cause goes to ``logs/failures.jsonl`` as well as to FireWorks."""
         root = _campaign_dir(self["campaign_dir"], fw_spec)
+        os.environ.update(worker_environment(fw_spec.get("_fw_env") or {}))
         try:
             return self._work(Campaign.open(root))
         except Exception as error:

@@ -1,0 +1,1 @@
+"""VASP: its inputs, its runs through custodian, and its outputs."""

@@ -1,0 +1,181 @@
+"""Molecular dynamics in VASP."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llzo_al.config.labelling.vasp import tag_findings
+from llzo_al.config.labelling.vasp_tags import MOTION, canonical_tags
+from llzo_al.dataset.frames import Frame, Label, LabelFailure
+from llzo_al.errors import EngineError, UserError
+from llzo_al.labelling.vasp.check import step_label
+from llzo_al.labelling.vasp.diagnosis import SAID, diagnose
+from llzo_al.labelling.vasp.inputs import VaspInputs, make_inputs
+from llzo_al.labelling.vasp.outputs import IonicStep
+from llzo_al.labelling.vasp.pieces import IonicRun, Piece, steps_of
+from llzo_al.labelling.vasp.settings import physics
+from llzo_al.progress import ProgressFile
+from llzo_al.structures.reference_md import MDRun
+
+if TYPE_CHECKING:
+    from llzo_al.labelling.vasp.labeller import VaspLabeller
+
+MAX_SEED = 900_000_000
+"""Largest RANDOM_SEED that VASP takes."""
+FRUITLESS = 3
+"""Pieces in a row without a finished ionic step after which a run is given up."""
+
+_log = logging.getLogger(__name__)
+
+
+def run_dynamics(
+    labeller: VaspLabeller, run: MDRun, directory: Path, *, progress: Path | None = None
+) -> list[tuple[Frame, Label | None]]:
+    """Langevin dynamics at constant cell (MDALGO = 3); see `llzo_al.labelling.base.Labeller.snapshots`.
+
+    The thermostat has no memory, so that positions and velocities, which CONTCAR holds, are all that a
+    continuation needs; it gets random numbers of its own. Each segment of the temperature schedule is a run
+    of its own (TEBEG to TEEND).
+
+    Raises
+    ------
+    UserError
+        If ``run.parameters`` are no INCAR tags, or tags that are not theirs to set.
+    EngineError
+        If the run ends without a snapshot, ran with other settings, or was stopped by a queue's time limit,
+        in which case the next call goes on.
+    """
+    extra = _parameters(run)
+    settings, elements = labeller.settings, labeller.elements
+    own = physics(settings, elements, extra) == physics(settings, elements)
+    inputs = make_inputs(run.frame, settings, elements, motion=_motion(run, 0, 0, [1.0], 0), extra=extra)
+    ionic = IonicRun(labeller, run.frame, inputs, directory)
+    shown = ProgressFile(progress, task=run.group, total=run.total_steps)
+    try:
+        pieces, ended = _advance(labeller, run, ionic, inputs, shown)
+    finally:
+        shown.close()
+    pairs = _snapshots(run, inputs, pieces, labelled=own and not run.relabel)
+    if not pairs:
+        raise EngineError(
+            f"{run.group}: the run gave no snapshot ({ended or 'no ionic step'}); see {directory}"
+        )
+    if ended:
+        _log.warning(
+            "%s ended after %d of %d snapshots: %s", run.group, len(pairs), len(run.snapshot_at), ended
+        )
+    ionic.compress(everything=settings.keep_outputs == "all")
+    return pairs
+
+
+def _parameters(run: MDRun) -> dict[str, Any]:
+    for tag, message in tag_findings(run.parameters):
+        raise UserError(f"{run.group}: parameters.{tag}: {message}")
+    for tag in run.parameters:
+        if tag.upper() in MOTION:
+            raise UserError(f"{run.group}: parameters.{tag}: how the atoms move follows from the other keys")
+    return canonical_tags(run.parameters)
+
+
+def _advance(
+    labeller: VaspLabeller, run: MDRun, ionic: IonicRun, inputs: VaspInputs, shown: ProgressFile
+) -> tuple[list[Piece], str]:
+    """Run pieces until the last snapshot is there; returns them, and why the run ended early, if it did."""
+    started = time.monotonic()
+    environment = labeller.environment()
+    found = None
+    fruitless = 0
+    while True:
+        pieces = ionic.pieces()
+        done = steps_of(pieces, newer=False)
+        if run.total_steps in done:
+            return pieces, ""
+        if found is None:
+            found = labeller.ready(ionic.directory)
+        start = ionic.next_start(pieces, timestep_fs=run.timestep_fs)
+        # The first ionic step of a piece is its start, and the last one the end of its segment.
+        end = min(_segment_end(run, start.step), run.total_steps)
+        motion = _motion(run, start.step, end, _gammas(inputs, run), len(pieces))
+        outcome = ionic.run(start, motion, found=found, environment=environment, tell=shown.update)
+        if outcome.walltime:
+            raise EngineError(
+                f"{run.group}: stopped before the time limit of its job, after "
+                f"{time.monotonic() - started:.0f} s; the same command goes on from there"
+            )
+        after = ionic.pieces()
+        fruitless = 0 if len(steps_of(after, newer=False)) > len(done) else fruitless + 1
+        if fruitless >= FRUITLESS:
+            return after, why_fruitless(after, outcome.trouble)
+
+
+def why_fruitless(pieces: list[Piece], trouble: str) -> str:
+    """Why pieces come to nothing, by the last one's own words."""
+    words = diagnose(pieces[-1].directory).reason if pieces else ""
+    told = [words] if words.startswith(SAID) else []
+    return "; ".join(filter(None, [f"{FRUITLESS} runs in a row finished no new ionic step", *told, trouble]))
+
+
+def _segment_end(run: MDRun, step: int) -> int:
+    """Step of the whole run at which the segment that starts at or holds `step` ends."""
+    ends = [start + each.steps for start, each in zip(run.starts, run.segments, strict=True)]
+    return next((end for end in ends if end > step), ends[-1])
+
+
+def _gammas(inputs: VaspInputs, run: MDRun) -> list[float]:
+    """Friction of each species (1/ps)."""
+    return [1000.0 / run.thermostat_time_fs] * len(inputs.titles)
+
+
+def _motion(run: MDRun, step: int, end: int, gammas: list[float], number: int) -> Mapping[str, Any]:
+    """Tags of piece `number`, from `step` to `end`, which lie in one segment."""
+    segment = run.segments[run.segment_of(end)]
+    first = run.starts[run.segment_of(end)]
+    return {
+        "IBRION": 0,
+        "NSW": end - step + 1,
+        "ISIF": 2,
+        "MDALGO": 3,
+        "POTIM": run.timestep_fs,
+        "TEBEG": segment.temperature_K(step - first),
+        "TEEND": segment.temperature_K(end - first),
+        "LANGEVIN_GAMMA": gammas,
+        "RANDOM_SEED": [(run.seed + 7919 * number) % MAX_SEED, 0, 0],
+    }
+
+
+def _snapshots(
+    run: MDRun, inputs: VaspInputs, pieces: list[Piece], *, labelled: bool
+) -> list[tuple[Frame, Label | None]]:
+    steps = steps_of(pieces, newer=False)
+    pairs: list[tuple[Frame, Label | None]] = []
+    for number in run.snapshot_at:
+        step = steps.get(number)
+        if step is None:
+            break
+        moved = frame_of(run.frame, inputs, step)
+        told = run.snapshot(moved, number, len(pairs), potential_energy_eV=step.energy_eV)
+        pairs.append((told, label_or_none(told, inputs, step) if labelled and step.converged else None))
+    return pairs
+
+
+def frame_of(start: Frame, inputs: VaspInputs, step: IonicStep) -> Frame:
+    """The structure of an ionic step, atoms in the order of `start`."""
+    return Frame(
+        symbols=start.symbols,
+        positions_A=inputs.in_frame_order(step.positions_A),
+        cell_A=step.cell_A if inputs.right_handed else -step.cell_A,
+        periodic=start.periodic,
+        charge=start.charge,
+        multiplicity=start.multiplicity,
+        provenance=start.provenance,
+    )
+
+
+def label_or_none(frame: Frame, inputs: VaspInputs, step: IonicStep) -> Label | None:
+    """The label of an ionic step; None if its numbers are none, in which case the frame is labelled anew."""
+    label = step_label(frame, inputs, step, wall_s=step.wall_s)
+    return None if isinstance(label, LabelFailure) else label
