@@ -6,8 +6,7 @@ from ase import Atoms
 from coverage_helpers import ELEMENTS, QUICK, frame_of, oxide, oxides
 
 from llzo_al.config.coverage import Descriptor
-from llzo_al.coverage import descriptors
-from llzo_al.coverage.descriptors import soap_environments
+from llzo_al.coverage.descriptors import SoapDescriber, soap_environments
 from llzo_al.errors import StageError
 
 
@@ -88,19 +87,19 @@ def test_another_element_and_a_missing_lattice_vector_are_named():
 
 def test_the_cache_computes_only_new_frames(tmp_path, monkeypatch):
     computed = []
-    original = descriptors._frame_values
+    original = SoapDescriber.describe
 
-    def counting(soap, frame, elements, number):
-        computed.append(number)
-        return original(soap, frame, elements, number)
+    def counting(describer, wanted):
+        computed.append(len(wanted))
+        return original(describer, wanted)
 
-    monkeypatch.setattr(descriptors, "_frame_values", counting)
+    monkeypatch.setattr(SoapDescriber, "describe", counting)
     cache = tmp_path / "soap.npz"
     frames = oxides(range(3))
     first = soap_environments(frames[:2], QUICK, ELEMENTS, cache=cache)
-    assert computed == [0, 1]
+    assert computed == [2]
     both = soap_environments([frames[2], frames[0], frames[0]], QUICK, ELEMENTS, cache=cache)
-    assert computed == [0, 1, 0]
+    assert computed == [2, 1]
     assert_same(both.subset([1]), first.subset([0]), tolerance=0.0)
     assert_same(both, soap_environments([frames[2], frames[0], frames[0]], QUICK, ELEMENTS), tolerance=0.0)
     assert [path.name for path in tmp_path.iterdir()] == ["soap.npz"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from llzo_al.coverage import grid as grid_module
-from llzo_al.coverage.grid import Grid, count_cells, occupied, uncovered
+from llzo_al.coverage.grid import Grid, count_cells, uncovered
 from llzo_al.coverage.pca import Projection
 
 POINTS = arrays(
@@ -19,9 +19,13 @@ FIXED = Grid(low=np.full(3, -1.0), high=np.full(3, 1.0), bins=4)
 
 
 def projection(points, off=None) -> Projection:
-    points = np.asarray(points, dtype=np.float64)
+    points = np.asarray(points, dtype=np.float32)
+    nothing = np.zeros(len(points), dtype=np.float32)
     return Projection(
-        coordinates=points, off=np.zeros(len(points), dtype=bool) if off is None else np.asarray(off)
+        coordinates=points,
+        off=np.zeros(len(points), dtype=bool) if off is None else np.asarray(off),
+        residual=nothing,
+        residual_share=nothing,
     )
 
 
@@ -67,15 +71,11 @@ def test_many_cells_are_counted_as_few_are(monkeypatch):
     training, visited = grid.locate(projection(points)), grid.locate(projection(others))
     dense = count_cells(training, visited)
     dense_missing = [missing for _, _, missing in uncovered(training, visited)]
-    monkeypatch.setattr(grid_module, "_DENSE_CELLS", 10)
+    monkeypatch.setattr(grid_module, "DENSE_CELLS", 0)
     sparse = count_cells(training, visited)
     np.testing.assert_array_equal(dense.visited, sparse.visited)
     np.testing.assert_array_equal(dense.covered, sparse.covered)
     np.testing.assert_array_equal(dense_missing, [missing for _, _, missing in uncovered(training, visited)])
-
-
-def test_occupied_cells_are_sorted_and_unique():
-    np.testing.assert_array_equal(occupied(np.array([5, 1, 5, 0]), 9), [0, 1, 5])
 
 
 def test_a_range_of_no_width_is_one_bin():

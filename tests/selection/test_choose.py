@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ LIMITS = Selection(
 )
 
 
-def candidate(index, cells=(), deviation=0.01, mean=None, group="run"):
+def candidate(index, cells=(), deviation=0.01, mean=None, group="run", weight=lambda _: 1.0):
     return Candidate(
         index=index,
         group=group,
@@ -24,6 +25,7 @@ def candidate(index, cells=(), deviation=0.01, mean=None, group="run"):
         force_deviation_eV_per_A=deviation,
         novelty=0.0,
         uncovered_cells=np.array(sorted(cells), dtype=np.int64),
+        cell_weights=np.array([weight(cell) for cell in sorted(cells)], dtype=float),
         mean_descriptor=np.array([float(index), -float(index)]) if mean is None else np.asarray(mean, float),
         n_atoms=192,
     )
@@ -49,7 +51,7 @@ def test_uncovered_cells_come_first_and_overlaps_count_once():
     assert result.indices == [0, 2]
     assert [verdict.new_cells for verdict in result.chosen] == [10, 4]
     assert result.uncovered_cells == result.cells_covered_by_choice == 14
-    assert reasons(result)[2] == "covers 4 cells that training does not"
+    assert reasons(result)[2] == "covers 4 cells that training does not (weight 4)"
     expected = "covered by the chosen frames and deviation 0.01 eV/Å not above 0.05"
     assert reasons(result)[1] == reasons(result)[3] == expected
 
@@ -124,6 +126,40 @@ def test_bad_candidates_are_named():
         choose([candidate(0)], existing=np.zeros((2, 5)))
     with pytest.raises(StageError, match=r"frame 3 \(frame 30 of run\)"):
         choose([candidate(3, mean=[np.nan, 0.0])])
+
+
+def test_a_cell_with_many_environments_is_worth_more_than_several_with_few():
+    def weight(cell):
+        return 0.5 if cell == 9 else 0.01
+
+    many, heavy = candidate(0, range(5), weight=weight), candidate(1, [9], weight=weight)
+    result = choose([many, heavy], LIMITS.model_copy(update={"max_frames": 1}))
+    assert result.indices == [1]
+    (chosen,) = result.chosen
+    assert (chosen.new_cells, chosen.gain) == (1, 0.5)
+    assert result.rejected[0].reason == "limit of 1 frames reached"
+    assert result.rejected[0].gain == pytest.approx(0.05)
+    assert result.uncovered_weight == pytest.approx(0.55)
+    assert result.weight_covered_by_choice == 0.5
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.frozensets(st.integers(0, 12), max_size=6), min_size=1, max_size=7), st.integers(1, 3))
+def test_greedy_keeps_its_guarantee(sets, most):
+    """At least 1 - 1/e of the best choice of as many frames, found by trying them all."""
+
+    def weight(cell):
+        return 1.0 + cell % 5
+
+    def worth(chosen):
+        return sum(map(weight, frozenset().union(*chosen)))
+
+    candidates = [candidate(n, cells, weight=weight) for n, cells in enumerate(sets)]
+    options = LIMITS.model_copy(update={"duplicate_distance": 0.0, "max_frames": most})
+    best = max(worth(chosen) for chosen in combinations(sets, min(most, len(sets))))
+    result = choose(candidates, options)
+    assert result.weight_covered_by_choice >= (1 - 1 / np.e) * best - 1e-9
+    assert result.uncovered_weight == pytest.approx(worth(sets))
 
 
 MANY = st.lists(

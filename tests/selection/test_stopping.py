@@ -120,3 +120,42 @@ def test_converging_in_the_last_iteration_counts():
 def test_a_history_that_makes_no_sense(numbers):
     with pytest.raises(StageError):
         decide([summary(n) for n in numbers], LIMITS)
+
+
+def test_where_least_is_covered_is_said():
+    worst = "Zr in amorphous at 3000 K: 0.71 of its environments"
+    decision = decide([summary(coverage_ratio=0.91, worst=worst)], LIMITS)
+    assert f"least covered: {worst}" in decision.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("measure", "changes", "words"),
+    [
+        ("paper", {"coverage": 0.96}, "coverage 0.960 < 0.97"),
+        ("paper", {"coverage": 0.98}, "coverage 0.980 >= 0.97"),
+        (
+            "environment_ratio",
+            {"environment_ratio": 0.90},
+            "environment-weighted coverage ratio 0.900 < 0.95",
+        ),
+        ("environment_ratio", {}, "environment-weighted coverage ratio not measured"),
+    ],
+)
+def test_another_measure_of_coverage(measure, changes, words):
+    limits = LIMITS.model_copy(update={"coverage_measure": measure})
+    decision = decide([summary(**changes)], limits)
+    assert any(reason.startswith(words) for reason in decision.reasons)
+    assert decision.converged == (">=" in words)
+
+
+def test_stuck_runs_and_far_environments_count_only_where_asked_for():
+    bad = summary(stuck=("run 1: no atom left its site",) * 3, far_share=0.4)
+    assert decide([bad], LIMITS).converged
+    limits = LIMITS.model_copy(update={"stuck_runs_share": 0.5, "far_share": 0.1})
+    decision = decide([bad], limits)
+    assert decision.reasons == (
+        "0.400 > 0.1 of the environments far from training",
+        "3 of 4 runs stuck (share 0.75 > 0.5): run 1: no atom left its site",
+    )
+    assert decide([summary(far_share=0.05)], limits).converged
+    assert not decide([summary()], limits).converged

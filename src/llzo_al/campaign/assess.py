@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.iteration import (
@@ -19,20 +20,25 @@ from llzo_al.campaign.iteration import (
     iteration_dataset,
     run_directory,
 )
+from llzo_al.config.assessment import Selection
 from llzo_al.coverage.assess import assess_coverage
-from llzo_al.coverage.descriptors import soap_environments
-from llzo_al.coverage.environments import Environments, fit_scalings
-from llzo_al.coverage.report import CoverageReport
+from llzo_al.coverage.deepmd import DeepmdDescriber
+from llzo_al.coverage.descriptors import Describer, SoapDescriber, environments_of
+from llzo_al.coverage.environments import Environments, IntArray, fit_scalings
+from llzo_al.coverage.report import CoverageReport, VisitedFrames
 from llzo_al.dataset.frames import Frame
 from llzo_al.dataset.splits import assign_held_out
 from llzo_al.errors import StageError, UpstreamError
+from llzo_al.exploration.mobility import mobility
 from llzo_al.exploration.runs import ExplorationRun
 from llzo_al.exploration.trajectory import MDFrame, read_trajectory
 from llzo_al.files import MANIFEST, read_json, run_stage
 from llzo_al.selection.audit import Prediction
+from llzo_al.selection.calibration import Calibration
 from llzo_al.selection.choose import Candidate, SelectionResult, Verdict, select_frames
 
 PREDICTIONS = "predictions.npz"
+VISITED = "visited.npz"
 _Selected = tuple["Visited", str, dict[str, Any]]
 
 
@@ -142,6 +148,15 @@ def read_predictions(campaign: Campaign, number: int) -> dict[str, Prediction]:
         }
 
 
+def read_visited(campaign: Campaign, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Deviation (eV/angstrom) and novelty of each visited frame, shape (n_frames,) each."""
+    path = _directory(campaign, number) / VISITED
+    if not path.exists():  # assessed by an earlier version
+        return np.zeros(0), np.zeros(0)
+    with np.load(path, allow_pickle=False) as data:
+        return data["deviation_eV_per_A"], data["novelty"]
+
+
 def visited_frames(campaign: Campaign, number: int) -> list[Visited]:
     """Frames that the iteration's MD visited within the guard, after equilibration."""
     runs = finished_runs(campaign, number)
@@ -167,23 +182,36 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
     if not visited:
         raise StageError(_nothing_visited(campaign, number))
     started = time.perf_counter()
-    training = _training_environments(campaign, number)
-    seen = soap_environments(
-        [one.md.frame for one in visited],
-        campaign.config.coverage.descriptor,
-        campaign.config.elements,
-        cache=work / "descriptors.npz",
+    training = training_environments(campaign, number, describer(campaign, number))
+    seen = environments_of(
+        [one.md.frame for one in visited], describer(campaign, number), cache=work / "descriptors.npz"
     )
     described = time.perf_counter()
     report = assess_coverage(
-        training, seen, campaign.config.coverage, seed=derived_seed(campaign.config.seed, "coverage", number)
+        training,
+        seen,
+        campaign.config.coverage,
+        seed=derived_seed(campaign.config.seed, "coverage", number),
+        trajectories=trajectory_numbers(visited),
     )
     measured = time.perf_counter()
     selection = _select(campaign, number, visited, training, seen, report)
     by_index = dict(enumerate(visited))
     chosen = [(by_index[verdict.index], verdict.reason, _details(verdict)) for verdict in selection.chosen]
+    frames = _details_of_frames(report)
     sample = _held_out_sample(visited, campaign.config.selection.held_out_frames)
-    held_out: list[_Selected] = [(one, "held-out sample", {}) for one in sample]
+    place = {id(one): index for index, one in enumerate(visited)}
+    held_out: list[_Selected] = [
+        (
+            one,
+            "held-out sample",
+            {
+                "force_deviation_eV_per_A": _finite(one.deviation_eV_per_A),
+                "novelty": float(frames.novelty[place[id(one)]]),
+            },
+        )
+        for one in sample
+    ]
     chosen_ids = _request(campaign, number, chosen, "candidate")
     held_out_ids = _request(campaign, number, held_out, "held-out")
     _write_predictions(
@@ -192,6 +220,11 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
         [one for one, _, _ in (*chosen, *held_out)],
     )
     (work / "descriptors.npz").unlink(missing_ok=True)
+    np.savez(
+        work / VISITED,
+        deviation_eV_per_A=np.array([one.deviation_eV_per_A for one in visited]),
+        novelty=frames.novelty,
+    )
     deviations = np.array([one.deviation_eV_per_A for one in visited])
     return {
         "coverage": report.as_dict(),
@@ -201,11 +234,19 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
             "median": float(np.median(deviations)),
             "max": float(deviations.max()),
         },
+        "conditions": conditions(visited, report),
+        "mobility": _mobility(visited),
         "n_visited_frames": len(visited),
         "timings": {"descriptors_s": described - started, "coverage_s": measured - described},
         "chosen": chosen_ids,
         "held_out": held_out_ids,
     }
+
+
+def trajectory_numbers(visited: Sequence[Visited]) -> IntArray:
+    """Number of each visited frame's trajectory."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(one.run.group, len(numbers)) for one in visited], dtype=np.int64)
 
 
 def _nothing_visited(campaign: Campaign, number: int) -> str:
@@ -220,18 +261,21 @@ def _nothing_visited(campaign: Campaign, number: int) -> str:
     )
 
 
-def _training_environments(campaign: Campaign, number: int) -> Environments:
-    """Environments of what the committee was trained on, computed once per frame and campaign."""
+def describer(campaign: Campaign, number: int) -> Describer:
+    """What describes the environments of an iteration: SOAP, or its first model."""
+    settings, elements = campaign.config.coverage.descriptor, campaign.config.elements
+    if settings.kind == "deepmd":
+        return DeepmdDescriber(committee(campaign, number)[0].file, elements)
+    return SoapDescriber(settings, elements)
+
+
+def training_environments(campaign: Campaign, number: int, described_by: Describer) -> Environments:
+    """Environments of what an iteration's committee was trained on, computed once per frame and campaign."""
     identities = iteration_dataset(campaign, number).training
     frames = [
         record.frame for record in campaign.store.records(identities=identities, physics=campaign.physics)
     ]
-    return soap_environments(
-        frames,
-        campaign.config.coverage.descriptor,
-        campaign.config.elements,
-        cache=campaign.directory.labels.parent / "descriptors.npz",
-    )
+    return environments_of(frames, described_by, cache=campaign.directory.labels.parent / "descriptors.npz")
 
 
 def _select(
@@ -242,16 +286,19 @@ def _select(
     seen: Environments,
     report: CoverageReport,
 ) -> SelectionResult:
+    frames = _details_of_frames(report)
     scalings = fit_scalings(training)
     means = seen.frame_means(scalings)
+    weights = _cell_weights(frames)
     candidates = [
         Candidate(
             index=index,
             group=one.run.group,
             step=one.md.step,
             force_deviation_eV_per_A=one.deviation_eV_per_A,
-            novelty=float(report.frames.novelty[index]),
-            uncovered_cells=report.frames.uncovered_cells[index],
+            novelty=float(frames.novelty[index]),
+            uncovered_cells=frames.uncovered_cells[index],
+            cell_weights=np.array([weights[cell] for cell in frames.uncovered_cells[index].tolist()]),
             mean_descriptor=means[index],
             n_atoms=one.md.frame.n_atoms,
         )
@@ -260,10 +307,88 @@ def _select(
     ]
     return select_frames(
         candidates,
-        campaign.config.selection,
+        selection_settings(campaign, number),
         seed=derived_seed(campaign.config.seed, "select", number),
         existing_means=training.frame_means(scalings),
     )
+
+
+def _details_of_frames(report: CoverageReport) -> VisitedFrames:
+    if report.frames is None:
+        raise ValueError("the report holds nothing of single frames")
+    return report.frames
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def conditions(visited: Sequence[Visited], report: CoverageReport) -> list[dict[str, Any]]:
+    """Share of each element's environments that lie in covered cells, by structure and temperature."""
+    novelty = _details_of_frames(report).element_novelty
+    names: dict[tuple[str, float], list[int]] = {}
+    for index, one in enumerate(visited):
+        names.setdefault((one.run.kind, one.run.temperature_K), []).append(index)
+    rows = []
+    for (kind, temperature_K), indices in sorted(names.items()):
+        covered = {symbol: 1 - values[indices] for symbol, values in novelty.items()}
+        rows.append(
+            {
+                "kind": kind,
+                "temperature_K": temperature_K,
+                "n_frames": len(indices),
+                "environment_coverage": {
+                    symbol: float(np.nanmean(values))
+                    for symbol, values in covered.items()
+                    if np.isfinite(values).any()
+                },
+            }
+        )
+    return rows
+
+
+def _mobility(visited: Sequence[Visited]) -> dict[str, Any]:
+    """What moved in each run; runs of fewer than four frames are left out."""
+    runs: dict[str, list[Visited]] = {}
+    for one in visited:
+        runs.setdefault(one.run.group, []).append(one)
+    found = {}
+    for group, frames in runs.items():
+        moved = mobility(
+            frames[0].md.frame.symbols,
+            np.array([one.md.frame.positions_A for one in frames]),
+            np.array([one.md.energy_eV for one in frames]),
+        )
+        if moved is not None:
+            found[group] = moved.as_dict()
+    return found
+
+
+def selection_settings(campaign: Campaign, number: int) -> Selection:
+    """The section `selection`; its lower trust limit is the last calibration's where that is asked for."""
+    settings = campaign.config.selection
+    wanted = settings.deviation_low_as_error_meV_per_A
+    if wanted is None or number == 0:
+        return settings
+    path = campaign.directory.iteration(number - 1) / "close" / MANIFEST
+    fit = read_json(path)["outputs"].get("calibration") if path.exists() else None
+    if not fit:
+        return settings
+    names = {field.name for field in fields(Calibration)}
+    low = Calibration(**{name: fit[name] for name in names}).deviation_for_error(wanted)
+    if low is None or low >= settings.deviation_high_eV_per_A:
+        return settings
+    return settings.model_copy(update={"deviation_low_eV_per_A": low})
+
+
+def _cell_weights(frames: VisitedFrames) -> dict[int, float]:
+    """Share of all visited environments in each uncovered cell."""
+    if not frames.uncovered_cells:
+        return {}
+    cells, place = np.unique(np.concatenate(frames.uncovered_cells), return_inverse=True)
+    counts = np.bincount(place, weights=np.concatenate(frames.cell_environments), minlength=len(cells))
+    shares = counts / max(int(frames.environments.sum()), 1)
+    return dict(zip(cells.tolist(), shares.tolist(), strict=True))
 
 
 def _held_out_sample(visited: Sequence[Visited], count: int) -> list[Visited]:

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.config.campaign import CampaignConfig
 from llzo_al.dataset.store import LabelStore
-from llzo_al.errors import StageError
+from llzo_al.errors import StageError, UserError
 from llzo_al.files import fingerprint, read_json, write_atomic, write_json
 from llzo_al.labelling.base import Labeller, make_labeller
 
@@ -91,8 +91,36 @@ class Campaign:
 
     @cached_property
     def physics(self) -> dict[str, Any]:
-        """What of the labeller's settings changes a label."""
-        return self.labeller.physics()
+        """What of the labeller's settings changes a label.
+
+        Where it cannot be told on this machine (VASP's POTCARs are elsewhere), it is that of the last run
+        with the same settings.
+        """
+        try:
+            return self.labeller.physics()
+        except UserError:
+            kept = self._kept_level_of_theory()
+            if kept is None:
+                raise
+            return kept
+
+    def keep_level_of_theory(self) -> None:
+        """Write down what changes a label, for machines that cannot tell."""
+        write_json(
+            self.directory.level_of_theory,
+            {"settings": self._labelling_settings(), "physics": self.labeller.physics()},
+        )
+
+    def _kept_level_of_theory(self) -> dict[str, Any] | None:
+        path = self.directory.level_of_theory
+        kept = read_json(path) if path.exists() else {}
+        if kept.get("settings") != self._labelling_settings():
+            return None
+        physics: dict[str, Any] = kept["physics"]
+        return physics
+
+    def _labelling_settings(self) -> dict[str, Any]:
+        return {"elements": list(self.config.elements), "labelling": self.config.labelling.settings()}
 
     @cached_property
     def store(self) -> LabelStore:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from llzo_al.campaign.assess import assessment, read_predictions
+import numpy as np
+
+from llzo_al.campaign.assess import assessment, read_predictions, read_visited
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.dataset_stage import is_md, test_set_name
+from llzo_al.campaign.failures import require_labels
 from llzo_al.campaign.iteration import committee, finished_runs, planned_runs
 from llzo_al.dataset.records import Record
 from llzo_al.evaluation.errors import ErrorSummary, pool, summarise
 from llzo_al.files import finished, run_stage
 from llzo_al.selection.audit import AuditEntry, Prediction, audit
+from llzo_al.selection.calibration import Compared, calibrate
 from llzo_al.selection.stopping import Decision, IterationSummary, decide
 
 
@@ -58,7 +62,15 @@ def decision(campaign: Campaign, number: int) -> Decision:
         summary = closed(campaign, index)
         if summary is not None:
             figures = summary["stopping"]
-            history.append(IterationSummary(**{**figures, "endings": tuple(figures["endings"])}))
+            history.append(
+                IterationSummary(
+                    **{
+                        **figures,
+                        "endings": tuple(figures["endings"]),
+                        "stuck": tuple(figures.get("stuck", ())),
+                    }
+                )
+            )
     return decide(history, campaign.config.stopping)
 
 
@@ -71,6 +83,7 @@ def _sum_up(campaign: Campaign, number: int) -> dict[str, Any]:
             identities=list(predictions), labelled=None, physics=campaign.physics
         )
     }
+    require_labels(campaign, records.values(), f"iteration {number}")
     audited = _audit(campaign, number, records, predictions)
     for identity, entry in audited.items():
         campaign.store.decide(identity, entry.split)
@@ -94,6 +107,7 @@ def _sum_up(campaign: Campaign, number: int) -> dict[str, Any]:
     n_planned = len(planned_runs(campaign, number))
     coverage = assessed["coverage"]
     failed = [record for record in records.values() if record.failure is not None]
+    compared = _compared(records, predictions, number)
     return {
         "coverage": coverage,
         "deviation": assessed["deviation"],
@@ -133,6 +147,76 @@ def _sum_up(campaign: Campaign, number: int) -> dict[str, Any]:
             "runs": n_planned,
             "stable_runs": sum(bool(outputs["stable"]) for _, _, outputs in runs),
             "endings": [outputs["ended"] for _, _, outputs in runs if not outputs["stable"]],
+            "coverage": coverage["pooled"]["coverage"],
+            "environment_ratio": coverage["pooled"].get("environment_ratio"),
+            "worst": _worst(assessed.get("conditions", [])),
+            "far_share": coverage["pooled"].get("far_share"),
+            "stuck": [
+                f"{group}: {moved['reason']}"
+                for group, moved in assessed.get("mobility", {}).items()
+                if moved["stuck"]
+            ],
+        },
+        "conditions": assessed.get("conditions", []),
+        "compared": [asdict(one) for one in compared],
+        "calibration": _calibration(campaign, number, compared),
+    }
+
+
+def _worst(conditions: Sequence[Mapping[str, Any]]) -> str:
+    """Where least is covered, in words."""
+    places = [
+        (share, f"{symbol} in {row['kind']} at {row['temperature_K']:g} K: {share:.2f} of its environments")
+        for row in conditions
+        for symbol, share in row["environment_coverage"].items()
+    ]
+    return min(places)[1] if places else ""
+
+
+def _compared(
+    records: Mapping[str, Record], predictions: Mapping[str, Prediction], number: int
+) -> list[Compared]:
+    """True errors of the frames whose label came after the prediction: chosen and held-out ones."""
+    found = []
+    for identity, record in sorted(records.items()):
+        details = record.frame.provenance.details
+        deviation, novelty = details.get("force_deviation_eV_per_A"), details.get("novelty")
+        if record.label is None or deviation is None or novelty is None:
+            continue
+        if record.frame.provenance.iteration != number:
+            continue
+        difference = predictions[identity].forces_eV_per_A - record.label.forces_eV_per_A
+        found.append(
+            Compared(
+                group=record.frame.provenance.group,
+                force_deviation_eV_per_A=float(deviation),
+                novelty=float(novelty),
+                force_rmse_meV_per_A=1000.0 * float(np.sqrt(np.mean(difference**2))),
+            )
+        )
+    return found
+
+
+def _calibration(campaign: Campaign, number: int, compared: Sequence[Compared]) -> dict[str, Any] | None:
+    """The fit of error by deviation and novelty on what was compared up to this iteration."""
+    frames = list(compared)
+    for earlier in range(number):
+        kept = (closed(campaign, earlier) or {}).get("compared", [])
+        frames += [Compared(**{**one, "group": f"{earlier}/{one['group']}"}) for one in kept]
+    fit = calibrate(frames)
+    if fit is None:
+        return None
+    deviation, novelty = read_visited(campaign, number)
+    usable = np.isfinite(deviation)
+    expected = fit.predict_meV_per_A(deviation[usable], novelty[usable])
+    limit = campaign.config.stopping.force_rmse_meV_per_A
+    return {
+        **fit.as_dict(),
+        "expected_visited": {
+            "n_frames": int(usable.sum()),
+            "median_meV_per_A": float(np.median(expected)) if len(expected) else None,
+            "p90_meV_per_A": float(np.quantile(expected, 0.9)) if len(expected) else None,
+            "share_above_limit": float(np.mean(expected > limit)) if len(expected) else None,
         },
     }
 
@@ -219,6 +303,16 @@ def _tell(campaign: Campaign, number: int) -> None:
         f"iteration {number}: {covered}; {errors}; {stopping['stable_runs']} of {stopping['runs']} MD runs "
         f"stable; {labels['to_training']} new training frames, {labels['to_audit']} to the audit"
     )
+    stuck = stopping.get("stuck", [])
+    if stuck:
+        more = f"; and {len(stuck) - 2} more" if len(stuck) > 2 else ""
+        campaign.say(
+            f"iteration {number}: {len(stuck)} of {stopping['runs']} MD runs stuck, which makes coverage "
+            f"look better than it is: {'; '.join(stuck[:2])}{more}"
+        )
+    fit = summary.get("calibration")
+    if fit:
+        campaign.say(f"iteration {number}: {fit['in_words']}")
     made = decision(campaign, number)
     outcome = "converged" if made.converged else "stops unconverged" if made.stop else "goes on"
     campaign.say(f"iteration {number}: {outcome}: " + "; ".join(made.reasons))

@@ -42,6 +42,11 @@ class CampaignDirectory:
         return self.root / "campaign.json"
 
     @property
+    def level_of_theory(self) -> Path:
+        """What changed a label in the last run, so that it can be looked at where the labeller cannot be."""
+        return self.root / "level_of_theory.json"
+
+    @property
     def labels(self) -> Path:
         """The label store."""
         return self.root / "dataset" / "labels.sqlite"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,10 +14,13 @@ from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.dataset_stage import is_md
 from llzo_al.campaign.directory import running_process
 from llzo_al.campaign.failures import failures_in_words, read_failures
+from llzo_al.campaign.history import coverage_history
+from llzo_al.campaign.label_checks import check_campaign_labels
 from llzo_al.config.labelling import ClassicalReference
 from llzo_al.evaluation.errors import ErrorSummary, pool
 from llzo_al.files import MANIFEST, read_json, read_json_lines
 from llzo_al.reporting import facts as f
+from llzo_al.reporting.labels import LabelCheckFacts
 from llzo_al.reporting.page import write_report
 from llzo_al.training.lcurve import read_learning_curve
 
@@ -59,8 +63,10 @@ def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
             stable_runs_share=stop.stable_runs_share,
         ),
         iterations=iterations,
-        final=_final(finished) if finished else None,
+        coverage_history=tuple(f.HistoryPoint(**one) for one in coverage_history(campaign, n_closed)),
+        final=_final(campaign, finished) if finished else None,
         totals=_totals(campaign, runs, n_closed),
+        label_checks=LabelCheckFacts.model_validate(check_campaign_labels(campaign).as_dict()),
         learning_curves=_learning_curves(campaign, n_closed),
         versions=_versions(),
     )
@@ -112,24 +118,44 @@ def _iteration(campaign: Campaign, number: int) -> f.IterationFacts:
             new=labels["to_training"] + labels["to_audit"] + labels["new_held_out"],
         ),
         selected=labels["selected"],
+        conditions=tuple(f.ConditionFacts(**one) for one in summary.get("conditions", ())),
+        stuck=tuple(summary["stopping"].get("stuck", ())),
+        calibration=_calibration(summary.get("calibration")),
         times=_times(campaign, number),
         decision=f.Decision(converged=decision.converged, reasons=decision.reasons),
     )
 
 
+def _calibration(fit: Mapping[str, Any] | None) -> f.CalibrationFacts | None:
+    if not fit:
+        return None
+    values = {**fit, **fit.get("expected_visited", {}), "n_frames": fit["n_frames"]}
+    return f.CalibrationFacts(**{name: values.get(name) for name in f.CalibrationFacts.model_fields})
+
+
 def _coverage(report: Mapping[str, Any]) -> f.CoverageFacts:
-    def part(kind: type[f.PooledCoverage], values: Mapping[str, Any]) -> Any:
-        return kind(**{name: values[name] for name in kind.model_fields if name in values})
+    def part(kind: type[f.Fact], values: Mapping[str, Any]) -> Any:
+        known = {name: values[name] for name in kind.model_fields if name in values}
+        if known.get("by_bins"):
+            known["by_bins"] = tuple(part(f.CoverageByBins, one) for one in known["by_bins"])
+        if known.get("neighbours"):
+            known["neighbours"] = part(f.NeighbourFacts, known["neighbours"])
+        return kind(**known)
 
     statements = tuple(report["statements"])
     return f.CoverageFacts(
         pooled=part(f.PooledCoverage, report["pooled"]),
         elements={symbol: part(f.ElementCoverage, values) for symbol, values in report["elements"].items()},
         bins=report["bins"],
-        fit_set="the training set's environments",
-        edges="equal cells over the common range of training and visited environments",
+        fit_set=_said(statements, "Fit: "),
+        edges=_said(statements, "Edges: "),
         remarks=(*statements, *report["warnings"]),
     )
+
+
+def _said(statements: Iterable[str], about: str) -> str:
+    """What a report's statements say about something."""
+    return next((words.removeprefix(about) for words in statements if words.startswith(about)), "")
 
 
 def _errors(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, f.KindErrors]:
@@ -179,9 +205,10 @@ def _stage_time(directories: Iterable[Path], *engine_parts: str) -> f.StageTime:
     return f.StageTime(wall_s=wall, engine_s=engine if engine_parts else None)
 
 
-def _final(outputs: Mapping[str, Any]) -> f.FinalFacts:
+def _final(campaign: Campaign, outputs: Mapping[str, Any]) -> f.FinalFacts:
     return f.FinalFacts(
         errors=f.Errors(held_out=_errors(outputs["tests"])),
+        dimers=tuple(f.DimerCurve(**curve) for curve in final.final_dimer_curves(campaign)),
         model_files=tuple(f"models/{name}" for name in outputs["models"]),
     )
 
@@ -190,6 +217,7 @@ def _totals(campaign: Campaign, runs: list[dict[str, Any]], n_closed: int) -> f.
     counts = campaign.store.counts(
         force_cap_eV_per_A=campaign.config.dataset.force_cap_eV_per_A, physics=campaign.physics
     )
+    attempts = campaign.store.attempts(campaign.store.identities(physics=campaign.physics))
     engine = [
         time.engine_s
         for number in range(n_closed)
@@ -210,6 +238,12 @@ def _totals(campaign: Campaign, runs: list[dict[str, Any]], n_closed: int) -> f.
             new=counts.total.labelled,
         ),
         failures=dict(counts.failure_causes),
+        failed_attempts=dict(
+            Counter(attempt.cause for each in attempts.values() for attempt in each).most_common()
+        ),
+        recovered=len(
+            attempts.keys() & set(campaign.store.identities(labelled=True, physics=campaign.physics))
+        ),
     )
 
 

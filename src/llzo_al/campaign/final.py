@@ -10,6 +10,7 @@ from typing import Any
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.closing import first_open_iteration
 from llzo_al.campaign.dataset_stage import ExportedDataset, export_dataset, exported_dataset, is_md
+from llzo_al.campaign.dimer_curves import compare_with_dimers, finished_curves
 from llzo_al.campaign.iteration import (
     TrainedModel,
     Training,
@@ -48,6 +49,7 @@ def finish(campaign: Campaign) -> dict[str, Any]:
     if not models:
         raise UpstreamError("no final training finished")
     key = _key(models)
+    compare_with_dimers(campaign, models)
 
     def compute(_: Path) -> dict[str, Any]:
         campaign.directory.models.mkdir(exist_ok=True)
@@ -75,6 +77,14 @@ def finished_final(campaign: Campaign) -> dict[str, Any] | None:
     )
     models = [] if dataset is None else _finished(campaign, dataset)
     return finished(directory / "test", _key(models)) if models else None
+
+
+def final_dimer_curves(campaign: Campaign) -> list[dict[str, Any]]:
+    """Curves of the finished potential beside the labelled dimers, as `compare_with_dimers` left them."""
+    directory = campaign.directory.final / "dataset"
+    dataset = exported_dataset(campaign, directory, before_iteration=first_open_iteration(campaign))
+    models = [] if dataset is None else _finished(campaign, dataset)
+    return finished_curves(campaign, models) if models else []
 
 
 def final_models(campaign: Campaign) -> list[Path]:

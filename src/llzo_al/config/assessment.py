@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from llzo_al.config.base import Count, NotNegative, Positive, Rule, Section, Share, at_most, smaller
 
@@ -16,6 +16,9 @@ class Selection(Section):
     """Most frames labelled for training in an iteration."""
     deviation_low_eV_per_A: NotNegative = 0.05
     """Below this deviation of the committee a frame is labelled only for uncovered environments."""
+    deviation_low_as_error_meV_per_A: Positive | None = None
+    """The lower limit in units of the error itself, if given: from the second iteration on it is the
+    deviation at which the last iteration's calibration expects this force error (root mean square)."""
     deviation_high_eV_per_A: Positive = 2.0
     """Above this deviation a frame is taken for unphysical and not labelled."""
     duplicate_distance: NotNegative = 0.02
@@ -40,14 +43,28 @@ class Stopping(Section):
         at_most("consecutive", "max_iterations"),
     )
 
+    coverage_measure: Literal["ratio", "environment_ratio", "paper"] = "ratio"
+    """What `coverage_ratio` or `paper_coverage` is a limit of. `ratio`: the share of visited cells that
+    training covers, divided by its split-half ceiling. `environment_ratio`: the same with each cell weighted
+    by the environments in it. `paper`: the bare share of cells of You et al. (2024), Eq. 6, whatever its
+    ceiling."""
     coverage_ratio: Share = 0.95
     """Pooled coverage divided by its split-half ceiling."""
+    paper_coverage: Share = 0.97
+    """Pooled coverage itself, with `coverage_measure: paper`."""
+    far_share: Share = 1.0
+    """Largest share of visited environments farther from training, in the full reduced space, than 95 % of
+    the training environments are from other training frames; 0.05 is what training's own distribution
+    gives."""
     energy_rmse_meV_per_atom: Positive = 5.0
     """Energy error on held-out MD frames."""
     force_rmse_meV_per_A: Positive = 150.0
     """Force error on held-out MD frames."""
     stable_runs_share: Share = 1.0
     """Share of the exploration runs that the guard did not end."""
+    stuck_runs_share: Share = 1.0
+    """Largest share of the exploration runs that may be stuck: no atom left its site, or fewer than five
+    frames are independent. Stuck runs are always told; they score a high coverage."""
     consecutive: Count = 1
     """Iterations in a row that must meet all limits."""
     min_iterations: Count = 2

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from llzo_al.config.base import Count, CutoffA, Positive, Section
+from llzo_al.config.base import Count, CutoffA, Positive, Rule, Section
 
 
 class Descriptor(Section):
-    """Model-independent description of an atom's environment: SOAP (dscribe)."""
+    """Description of an atom's environment."""
 
+    kind: Literal["soap", "deepmd"] = "soap"
+    """`soap` (dscribe): the same in every iteration, whatever the model. `deepmd`: the descriptor of the
+    committee's first model, which changes with every training; the keys below are for SOAP only."""
     cutoff_A: CutoffA = 6.0
     """Radius of an environment (angstrom)."""
     n_max: Annotated[int, Field(ge=1, le=16)] = 6
@@ -25,15 +28,35 @@ class Descriptor(Section):
 
 
 class Coverage(Section):
-    """PCA coverage of You et al. (2024), Eqs. 2 to 6, and its ceiling."""
+    """PCA coverage of You et al. (2024), Eqs. 2 to 6, and what calibrates it."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
 
     descriptor: Descriptor = Descriptor()
     """Description of an atom's environment."""
-    bins: Annotated[int, Field(ge=2)] = 20
-    """Cells along each axis of a plane (N)."""
+    bins: Annotated[int, Field(ge=2, le=2000)] | Literal["auto"] = 20
+    """Cells along each axis of a plane (N), or `auto`: for each element the finest of 5, 10, 20, 40 and 80 at
+    which the split-half ceiling is still 0.8 or more (5, if none is)."""
+    fitted_on: Literal["training", "visited", "both"] = "training"
+    """Environments that standardise the features and that the PCA is fitted on."""
+    edges: Literal["common", "training", "visited"] = "common"
+    """Range that the cells divide along each component: that of both sets together, or that of one of them.
+    What lies beyond the range shares no cell with what lies within it."""
+    elements: Literal["separate", "together"] = "separate"
+    """`separate`: a space of its own for each element, pooled by the numbers of environments. `together`: one
+    space for the environments of all elements."""
     variance: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Share of the variance that the kept components hold."""
     max_components: Annotated[int, Field(ge=2)] | None = None
     """Largest number of components, whatever the variance; by default as many as the variance asks for."""
-    environments_max: Count = 200000
-    """Largest number of environments of one element used from each side (a seeded sample beyond it)."""
+    subspace_check: bool = True
+    """Count an environment as uncovered where more of it lies outside the kept components than of any
+    training environment. The paper's measure has no such check; set this to `false` for exactly that."""
+    fit_environments_max: Annotated[int, Field(ge=10)] = 200000
+    """Largest number of environments of one element that the PCA is fitted on (a seeded sample beyond it).
+    All are counted."""
+    bootstrap_samples: Annotated[int, Field(ge=0)] = 200
+    """Resamplings of the visited trajectories behind the intervals; 0 for none."""
+    neighbour_sample: Count = 2000
+    """Largest number of environments of one element whose nearest training neighbour is looked for in the
+    full reduced space."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,45 @@ from llzo_al.errors import StageError
 
 Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+
+
+CHUNK = 1 << 16
+"""Environments that a set hands out at once."""
+
+
+class EnvironmentSet(Protocol):
+    """What coverage asks of a set of environments, in memory (`Environments`) or on disk."""
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols."""
+        ...
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of a descriptor."""
+        ...
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        ...
+
+    def count(self, symbol: str) -> int:
+        """Number of environments of one element."""
+        ...
+
+    def frames(self, symbol: str) -> IntArray:
+        """Frame of each environment of one element, shape (n,)."""
+        ...
+
+    def chunks(self, symbol: str) -> Iterator[Float32Array]:
+        """Descriptors of one element's environments in their order, some at a time, shape (n, n_features)."""
+        ...
+
+    def rows(self, symbol: str, numbers: IntArray) -> Float32Array:
+        """Descriptors of some of one element's environments, by their ascending numbers."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +119,20 @@ class Environments:
     def count(self, symbol: str) -> int:
         """Number of environments of one element, 0 for one that the set does not know."""
         return len(self.values[symbol]) if symbol in self.values else 0
+
+    def frames(self, symbol: str) -> IntArray:
+        """Frame of each environment of one element, shape (n,)."""
+        return self.frame_index[symbol]
+
+    def chunks(self, symbol: str) -> Iterator[Float32Array]:
+        """Descriptors of one element's environments in their order, some at a time, shape (n, n_features)."""
+        values = self.values[symbol]
+        for start in range(0, len(values), CHUNK):
+            yield values[start : start + CHUNK]
+
+    def rows(self, symbol: str, numbers: IntArray) -> Float32Array:
+        """Descriptors of some of one element's environments, by their ascending numbers."""
+        return self.values[symbol][numbers]
 
     def subset(self, frames: Sequence[int] | IntArray) -> Environments:
         """Environments of the given frames only, renumbered in the order given.
@@ -203,7 +256,7 @@ def fit_scalings(environments: Environments) -> dict[str, Scaling]:
     return scalings
 
 
-def require_finite(environments: Environments, name: str) -> None:
+def require_finite(environments: EnvironmentSet, name: str) -> None:
     """Refuse descriptors that are not finite.
 
     Raises
@@ -212,11 +265,11 @@ def require_finite(environments: Environments, name: str) -> None:
         Naming the set, the element and the first frame concerned.
     """
     for symbol in environments.elements:
-        values = environments.values[symbol]
-        bad = ~np.isfinite(values.sum(axis=1, dtype=np.float64))
-        if bad.any():
-            frames = np.unique(environments.frame_index[symbol][bad])
+        bad = [~np.isfinite(values.sum(axis=1)) for values in environments.chunks(symbol)]
+        if any(one.any() for one in bad):
+            concerned = np.concatenate(bad)
+            frames = np.unique(environments.frames(symbol)[concerned])
             raise StageError(
-                f"{name} set: {int(bad.sum())} descriptors of {symbol} are not finite, first in frame "
+                f"{name} set: {int(concerned.sum())} descriptors of {symbol} are not finite, first in frame "
                 f"{int(frames[0])} ({len(frames)} frames concerned); remove these frames"
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +18,19 @@ from numpy.typing import NDArray
 from llzo_al.coverage.environments import IntArray
 from llzo_al.coverage.pca import Projection
 
-_DENSE_CELLS = 4_000_000
+DENSE_CELLS = 65536
+"""Up to this many cells, or one for each environment, a plane is counted in an array of all its cells;
+beyond it by sorting."""
+_CHUNK = 1 << 17
+"""Environments that are counted at once: few enough for the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """Equal bins along each component.
 
-    Every plane has a second layer of cells for environments that are off the space (`Projection.off`): one
-    that differs in a feature that is constant in training never shares a cell with training.
+    Every plane has a second layer of cells for environments that are off the space (`Projection.off`) or
+    beyond its edges: they never share a cell with one that is neither.
 
     Attributes
     ----------
@@ -42,10 +47,10 @@ class Grid:
     @classmethod
     def over(cls, projections: Sequence[Projection], bins: int) -> Grid:
         """Grid over the common range of the sets."""
-        points = [one.coordinates for one in projections if len(one.coordinates)]
+        points = [one for one in projections if len(one.off)]
         return cls(
-            low=np.min([one.min(axis=0) for one in points], axis=0),
-            high=np.max([one.max(axis=0) for one in points], axis=0),
+            low=np.min([one.low for one in points], axis=0),
+            high=np.max([one.high for one in points], axis=0),
             bins=bins,
         )
 
@@ -60,12 +65,18 @@ class Grid:
         return 2 * self.bins**2
 
     def locate(self, projection: Projection) -> Located:
-        """Bins of each environment; those outside the range count to the outermost bins."""
+        """Bins of each environment."""
         width = self.high - self.low
         steps = np.divide(self.bins, width, out=np.zeros_like(width), where=width > 0)
-        bins = np.floor((projection.coordinates - self.low) * steps).astype(np.int64)
-        np.clip(bins, 0, self.bins - 1, out=bins)
-        return Located(bins=np.asfortranarray(bins), layer=projection.off * self.bins**2, grid=self)
+        n, kind = len(projection.off), np.uint8 if self.bins <= 256 else np.uint16
+        bins = np.empty((n, len(width)), dtype=kind, order="F")
+        layer = projection.off.copy()
+        for start in range(0, n, _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            points = np.asarray(projection.coordinates[rows])
+            layer[rows] |= ((points < self.low) | (points > self.high)).any(axis=1)
+            bins[rows] = np.clip(np.floor((points - self.low) * steps), 0, self.bins - 1)
+        return Located(bins=bins, layer=layer, grid=self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,26 +88,165 @@ class Located:
     bins
         Bin along each component, shape (n, n_components).
     layer
-        What an environment's layer adds to its cell's number, shape (n,).
+        Which environments are off the space or beyond the edges, shape (n,).
     grid
         The grid.
     """
 
-    bins: IntArray
-    layer: IntArray
+    bins: NDArray[Any]
+    layer: NDArray[np.bool_]
     grid: Grid
 
     def __len__(self) -> int:
         return len(self.layer)
 
-    def cells(self, plane: tuple[int, int]) -> IntArray:
-        """Number of each environment's cell in a plane, shape (n,), below `Grid.cells_per_plane`."""
-        first, second = plane
-        return self.bins[:, first] * self.grid.bins + self.bins[:, second] + self.layer
+    def cells(self, plane: tuple[int, int], *, coarser: int = 1, rows: slice = slice(None)) -> IntArray:
+        """Number of each environment's cell in a plane, shape (n,).
 
-    def rows(self, chosen: NDArray[np.bool_]) -> Located:
-        """The chosen environments only; `chosen` has shape (n,)."""
-        return Located(bins=self.bins[chosen], layer=self.layer[chosen], grid=self.grid)
+        Parameters
+        ----------
+        plane
+            Two components.
+        coarser
+            Bins that are taken together; it divides the grid's number of bins.
+        rows
+            Only these environments.
+        """
+        return self._cells(plane, coarser, rows).astype(np.int64)
+
+    def _cells(self, plane: tuple[int, int], coarser: int, rows: slice) -> NDArray[np.unsignedinteger[Any]]:
+        """The same in the smallest unsigned integers that hold them, which are the fastest."""
+        bins = self.grid.bins // coarser
+        kind = np.uint16 if 2 * bins**2 <= 1 << 16 else np.uint32
+        first, second = (self.bins[rows, axis] for axis in plane)
+        if coarser > 1:
+            first, second = first // coarser, second // coarser
+        cells = first.astype(kind)
+        cells *= kind(bins)
+        cells += second
+        cells += self.layer[rows] * kind(bins**2)
+        return cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneTally:
+    """What a reference set and a tested set hold of one plane.
+
+    Attributes
+    ----------
+    plane
+        The two components.
+    numbers
+        Numbers of the cells that the arrays below have entries for, shape (n_cells,), ascending.
+    known
+        Which of them the reference set holds, shape (n_cells,).
+    counts
+        For each keying the tested environments by key and cell, shape (n_keys, n_cells) each.
+    """
+
+    plane: tuple[int, int]
+    numbers: IntArray
+    known: NDArray[np.bool_]
+    counts: tuple[IntArray, ...]
+
+    @property
+    def visited(self) -> IntArray:
+        """Tested environments in each cell, shape (n_cells,)."""
+        return np.asarray(self.counts[0].sum(axis=0))
+
+    def misses(self, cells: IntArray) -> NDArray[np.bool_]:
+        """Which of some tested environments, given by their cells, shape (n,), the reference set misses."""
+        last = len(self.numbers) - 1
+        whole = last >= 0 and self.numbers[0] == 0 and self.numbers[last] == last
+        return ~self.known[cells if whole else np.searchsorted(self.numbers, cells)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keying:
+    """A division of the tested environments.
+
+    Attributes
+    ----------
+    keys
+        Part that each environment belongs to, shape (n,).
+    n_keys
+        Number of parts.
+    """
+
+    keys: NDArray[Any]
+    n_keys: int
+
+
+def tally_planes(
+    reference: Located, tested: Located, keyings: Sequence[Keying] = (), *, coarser: int = 1
+) -> Iterator[PlaneTally]:
+    """Count, plane by plane, what both sets hold.
+
+    Parameters
+    ----------
+    reference, tested
+        Environments on one grid.
+    keyings
+        Divisions of the tested set; without any it is counted as a whole.
+    coarser
+        Bins that are taken together; it divides the grid's number of bins.
+    """
+    keyings = keyings or [Keying(keys=np.zeros(len(tested), dtype=np.uint8), n_keys=1)]
+    n_cells = 2 * (tested.grid.bins // coarser) ** 2
+    tally = _dense if n_cells <= max(DENSE_CELLS, min(len(tested), 50 * DENSE_CELLS)) else _sorted
+    for plane in tested.grid.planes:
+        yield tally(reference, tested, keyings, plane, coarser, n_cells)
+
+
+def _dense(
+    reference: Located,
+    tested: Located,
+    keyings: Sequence[Keying],
+    plane: tuple[int, int],
+    coarser: int,
+    n_cells: int,
+) -> PlaneTally:
+    known = np.zeros(n_cells, dtype=np.bool_)
+    for rows in _chunks(len(reference)):
+        known[reference._cells(plane, coarser, rows)] = True
+    counts = [np.zeros(keying.n_keys * n_cells, dtype=np.int64) for keying in keyings]
+    # Every chunk's counters are added up, so that it should not be small against them.
+    for rows in _chunks(len(tested), max(_CHUNK, 2 * n_cells * max(one.n_keys for one in keyings))):
+        cells = tested._cells(plane, coarser, rows)
+        for keying, total in zip(keyings, counts, strict=True):
+            place = keying.keys[rows] * np.uint32(n_cells)
+            place += cells
+            total += np.bincount(place, minlength=len(total))
+    return PlaneTally(
+        plane=plane,
+        numbers=np.arange(n_cells),
+        known=known,
+        counts=tuple(total.reshape(-1, n_cells) for total in counts),
+    )
+
+
+def _sorted(
+    reference: Located,
+    tested: Located,
+    keyings: Sequence[Keying],
+    plane: tuple[int, int],
+    coarser: int,
+    _: int,
+) -> PlaneTally:
+    numbers, cells = np.unique(tested.cells(plane, coarser=coarser), return_inverse=True)
+    known = np.isin(numbers, reference.cells(plane, coarser=coarser))
+    counts = []
+    for keying in keyings:
+        total = np.bincount(
+            cells + keying.keys.astype(np.int64) * len(numbers), minlength=keying.n_keys * len(numbers)
+        )
+        counts.append(total.reshape(-1, len(numbers)))
+    return PlaneTally(plane=plane, numbers=numbers, known=known, counts=tuple(counts))
+
+
+def _chunks(length: int, size: int = _CHUNK) -> Iterator[slice]:
+    for start in range(0, length, size):
+        yield slice(start, start + size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +270,6 @@ class PlaneCounts:
         return float(np.mean(self.covered / self.visited))
 
 
-def occupied(cells: IntArray, n_cells: int) -> IntArray:
-    """Sorted numbers of the cells that occur, each once."""
-    if n_cells > _DENSE_CELLS:
-        return np.unique(cells)
-    seen = np.zeros(n_cells, dtype=np.bool_)
-    seen[cells] = True
-    return np.flatnonzero(seen)
-
-
 def count_cells(reference: Located, tested: Located) -> PlaneCounts:
     """Count the cells of `tested`, and those of them that `reference` covers.
 
@@ -139,25 +280,18 @@ def count_cells(reference: Located, tested: Located) -> PlaneCounts:
     """
     if not len(tested):
         raise ValueError("the coverage of an empty set is not defined")
-    grid = tested.grid
     visited, covered = [], []
-    for plane in grid.planes:
-        ours = occupied(tested.cells(plane), grid.cells_per_plane)
-        theirs = occupied(reference.cells(plane), grid.cells_per_plane)
-        visited.append(len(ours))
-        covered.append(len(np.intersect1d(ours, theirs, assume_unique=True)))
+    for tally in tally_planes(reference, tested):
+        held = tally.visited > 0
+        visited.append(int(held.sum()))
+        covered.append(int((held & tally.known).sum()))
     return PlaneCounts(visited=np.array(visited), covered=np.array(covered))
 
 
-def uncovered(reference: Located, tested: Located) -> Iterator[tuple[int, IntArray, NDArray[np.bool_]]]:
+def uncovered(
+    reference: Located, tested: Located, *, coarser: int = 1
+) -> Iterator[tuple[int, IntArray, NDArray[np.bool_]]]:
     """For each plane: its number, each tested environment's cell, and whether `reference` misses it."""
-    grid = tested.grid
-    for number, plane in enumerate(grid.planes):
-        cells = tested.cells(plane)
-        theirs = occupied(reference.cells(plane), grid.cells_per_plane)
-        if grid.cells_per_plane <= _DENSE_CELLS:
-            lookup = np.ones(grid.cells_per_plane, dtype=np.bool_)
-            lookup[theirs] = False
-            yield number, cells, lookup[cells]
-        else:
-            yield number, cells, ~np.isin(cells, theirs)
+    for number, tally in enumerate(tally_planes(reference, tested, coarser=coarser)):
+        cells = tested.cells(tally.plane, coarser=coarser)
+        yield number, cells, tally.misses(cells)

@@ -6,11 +6,16 @@ projected on the leading eigenvectors of their covariance matrix.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
 from llzo_al.coverage.environments import Float32Array
 
@@ -32,10 +37,30 @@ class Projection:
     off
         True where an environment differs in a feature that is constant in the set that the space was
         fitted on, shape (n,): the components cannot show that difference.
+    residual
+        What the components leave out of the standardised descriptor: the square root of its sum of squares,
+        shape (n,).
+    residual_share
+        Its square as a share of the descriptor's whole sum of squares, 0 to 1, shape (n,).
     """
 
-    coordinates: NDArray[np.float64]
+    coordinates: NDArray[np.float32]
     off: NDArray[np.bool_]
+    residual: NDArray[np.float32]
+    residual_share: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.off)
+
+    @property
+    def low(self) -> NDArray[np.float64]:
+        """Smallest coordinate along each component, shape (n_components,)."""
+        return np.asarray(self.coordinates.min(axis=0), dtype=np.float64)
+
+    @property
+    def high(self) -> NDArray[np.float64]:
+        """Largest coordinate along each component, shape (n_components,)."""
+        return np.asarray(self.coordinates.max(axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,22 +108,62 @@ class PrincipalSpace:
         """Share of the variance that the components hold; 1 where nothing varies."""
         return min(float(self.variance_shares.sum()), 1.0) if self.varying.any() else 1.0
 
-    def project(self, values: Float32Array) -> Projection:
-        """Project descriptors, shape (n, n_features)."""
-        coordinates = np.empty((len(values), self.n_components))
-        off = np.zeros(len(values), dtype=np.bool_)
-        constant = ~self.varying
-        for start in range(0, len(values), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            chunk = values[rows].astype(np.float64)
-            coordinates[rows] = ((chunk[:, self.varying] - self.mean) / self.scale) @ self.components.T
-            if self.n_constant:
-                rest = chunk[:, constant]
-                off[rows] = ((rest < self.constant_low) | (rest > self.constant_high)).any(axis=1)
-        return Projection(coordinates=coordinates, off=off)
+    def project(
+        self, values: Float32Array | Iterable[Float32Array], scratch: Path | None = None
+    ) -> Projection:
+        """Project descriptors.
+
+        Parameters
+        ----------
+        values
+            Shape (n, n_features), or an iterable of such arrays.
+        scratch
+            Folder for the coordinates of a set too large for memory; they are kept in memory without it.
+        """
+        chunks = [values] if isinstance(values, np.ndarray) else values
+        parts: list[tuple[NDArray[Any], ...]] = []
+        with ExitStack() as stack:
+            file = stack.enter_context((scratch / "coordinates").open("w+b")) if scratch else None
+            for chunk in chunks:
+                for start in range(0, len(chunk), _CHUNK):
+                    coordinates, *rest = self._project(chunk[start : start + _CHUNK])
+                    if file is not None:
+                        coordinates.tofile(file)
+                    parts.append((coordinates if file is None else coordinates[:0], *rest))
+            if not parts:
+                parts.append(self._project(np.zeros((0, len(self.varying)), dtype=np.float32)))
+            kept, off, residual, share = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+            if file is not None and len(off):
+                file.flush()
+                kept = np.memmap(file, dtype=np.float32, mode="r", shape=(len(off), self.n_components))
+        return Projection(coordinates=kept, off=off, residual=residual, residual_share=share)
+
+    def _project(self, values: Float32Array) -> tuple[NDArray[Any], ...]:
+        all_vary = bool(self.varying.all())
+        table = values.astype(np.float64) if all_vary else values[:, self.varying].astype(np.float64)
+        table -= self.mean
+        table *= 1 / self.scale
+        coordinates = table @ self.components.T
+        whole = np.einsum("ij,ij->i", table, table)
+        rest = np.maximum(whole - np.einsum("ij,ij->i", coordinates, coordinates), 0.0)
+        constant = values[:, ~self.varying]
+        off = np.any((constant < self.constant_low) | (constant > self.constant_high), axis=1)
+        share = np.divide(rest, whole, out=np.zeros_like(rest), where=whole > 0)
+        return (
+            coordinates.astype(np.float32),
+            off,
+            np.sqrt(rest).astype(np.float32),
+            share.astype(np.float32),
+        )
 
 
-def fit_space(values: Float32Array, *, variance: float, max_components: int | None = None) -> PrincipalSpace:
+def fit_space(
+    values: Float32Array,
+    *,
+    variance: float,
+    max_components: int | None = None,
+    extremes: tuple[Float32Array, Float32Array] | None = None,
+) -> PrincipalSpace:
     """Fit an element's principal space.
 
     A feature is constant if its range is below `RELATIVE_NOISE` of its magnitude plus `ABSOLUTE_NOISE` of the
@@ -109,6 +174,9 @@ def fit_space(values: Float32Array, *, variance: float, max_components: int | No
     ----------
     values
         Descriptors, shape (n, n_features), n >= 1.
+    extremes
+        Smallest and largest value of each feature, shape (n_features,) each, where `values` are a sample of a
+        larger set; by default those of `values`.
     variance
         Share of the variance to keep.
     max_components
@@ -121,8 +189,8 @@ def fit_space(values: Float32Array, *, variance: float, max_components: int | No
     """
     if not len(values):
         raise ValueError("a principal space needs at least one environment")
-    low = values.min(axis=0).astype(np.float64)
-    high = values.max(axis=0).astype(np.float64)
+    lowest, highest = (values.min(axis=0), values.max(axis=0)) if extremes is None else extremes
+    low, high = lowest.astype(np.float64), highest.astype(np.float64)
     size = float(np.sqrt(np.einsum("ij,ij->", values, values, dtype=np.float64) / values.size))
     noise = RELATIVE_NOISE * np.maximum(np.abs(low), np.abs(high)) + ABSOLUTE_NOISE * size
     varying = high - low > noise
@@ -130,6 +198,8 @@ def fit_space(values: Float32Array, *, variance: float, max_components: int | No
     mean = table.mean(axis=0)
     table -= mean
     scale = np.sqrt(np.einsum("ij,ij->j", table, table) / len(table))
+    # A feature that varies only beyond a sample has no width in it: any displacement of it is a large one.
+    scale = np.where(scale > 0, scale, noise[varying])
     table /= scale
     components, shares = _principal_components(table, variance=variance, max_components=max_components)
     return PrincipalSpace(
@@ -150,7 +220,9 @@ def _principal_components(
     """Components (m, n_varying) and their shares of the variance (m,), for a standardised `table`."""
     n_features = table.shape[1]
     if n_features:
-        pca = PCA(svd_solver="covariance_eigh", copy=False).fit(table)
+        # Threads of a BLAS wait for each other in such a small eigenvalue problem.
+        with threadpool_limits(limits=1):
+            pca = PCA(svd_solver="covariance_eigh", copy=False).fit(table)
         shares = np.asarray(pca.explained_variance_ratio_, dtype=np.float64)
         enough = int(np.searchsorted(np.cumsum(shares), variance - 1e-12)) + 1
         real = int(np.sum(shares > 1e-12 * shares[0]))

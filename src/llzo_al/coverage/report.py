@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llzo_al.coverage.environments import IntArray
-from llzo_al.coverage.grid import Grid
-from llzo_al.coverage.pca import PrincipalSpace
+from llzo_al.coverage.measure import LevelFigures
+from llzo_al.coverage.neighbours import Neighbours
+
+if TYPE_CHECKING:
+    from llzo_al.coverage.assess import ReferenceFrame
+
+Interval = tuple[float, float]
+"""Lower and upper end, 95 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,63 +27,101 @@ class ElementCoverage:
     Attributes
     ----------
     symbol
-        The element.
+        The element, or "all".
+    bins
+        Cells along each axis of a plane (N).
     coverage
         You et al. (2024), Eq. 6: cells that both sets hold / cells that the visited set holds, averaged over
         the planes.
-    ceiling
-        Coverage of one half of the visited set by its other half, averaged over seeded splits; None where
+    environment_coverage
+        Share of the visited environments that lie in cells that training holds, averaged over the planes.
+    coverage_interval, environment_coverage_interval
+        From resampled trajectories; None without.
+    ceiling, environment_ceiling
+        The same of one half of the visited set by its other half, averaged over seeded splits; None where
         there are no two environments to split.
-    coverage_of_halves
+    coverage_of_halves, environment_coverage_of_halves
         Coverage by the training set of the very halves that the ceiling was measured on.
-    ratio
+    ratio, environment_ratio
         `coverage_of_halves` / `ceiling`, above 1 where training covers more than the other half does; None
         without a ceiling, or where the halves share no cell.
+    ratio_interval
+        `ratio` scaled by the resampled coverages, the ceiling held; None without.
+    unseen_mass, unseen_mass_between_trajectories
+        Good-Turing estimates of the share of further MD that would fall into cells not visited yet; see
+        `llzo_al.coverage.measure.LevelFigures`.
+    by_bins
+        The figures with other numbers of bins.
+    neighbours
+        The check in the full reduced space; None where training has fewer than two frames.
     n_components
         Components kept.
     variance_kept
         Share of the variance of the set that the PCA was fitted on which they hold.
+    residual_share_training, residual_share_visited
+        Median share of an environment's own variance that lies outside the components; None for an empty set.
+    off_share
+        Share of the visited environments off the space: more of them outside the components than of any
+        training environment, or different in a feature that is constant in training.
     fitted_on
-        "training", or "visited" where the training set lacks the element.
+        Set that the PCA was fitted on; "visited" where the training set lacks the element.
+    n_fitted
+        Environments that it was fitted on.
     n_constant_features
         Features that are constant in that set and left out of the PCA.
     n_training_environments, n_visited_environments
         Environments of the sets.
-    n_training_used, n_visited_used
-        Those of them that were used (a seeded sample beyond `environments_max`).
     cells_visited, cells_covered
         Summed over the planes, both layers.
     n_planes
         Planes.
     outside_share
-        Share of the visited environments outside the training set's range along any component, or off it in
-        a feature that is constant there.
+        Share of the visited environments outside the training set's range along any component, or off the
+        space.
     edges
         Range that the cells divide along each component, (low, high), in standardised units.
     """
 
     symbol: str
+    bins: int
     coverage: float
+    environment_coverage: float
+    coverage_interval: Interval | None
+    environment_coverage_interval: Interval | None
     ceiling: float | None
+    environment_ceiling: float | None
     coverage_of_halves: float | None
+    environment_coverage_of_halves: float | None
     ratio: float | None
+    environment_ratio: float | None
+    ratio_interval: Interval | None
+    unseen_mass: float
+    unseen_mass_between_trajectories: float | None
+    by_bins: tuple[LevelFigures, ...]
+    neighbours: Neighbours | None
     n_components: int
     variance_kept: float
+    residual_share_training: float | None
+    residual_share_visited: float | None
+    off_share: float
     fitted_on: str
+    n_fitted: int
     n_constant_features: int
     n_training_environments: int
     n_visited_environments: int
-    n_training_used: int
-    n_visited_used: int
     cells_visited: int
     cells_covered: int
     n_planes: int
     outside_share: float
-    edges: tuple[tuple[float, float], ...]
+    edges: tuple[Interval, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-serialisable values."""
-        return {**vars(self), "edges": [list(pair) for pair in self.edges]}
+        by_bins = [
+            {**asdict(one), "ratio": one.ratio, "environment_ratio": one.environment_ratio}
+            for one in self.by_bins
+        ]
+        return {**asdict(self), "by_bins": by_bins, "edges": [list(pair) for pair in self.edges]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,25 +130,41 @@ class PooledCoverage:
 
     Attributes
     ----------
-    coverage
-        Weighted mean of the elements' coverages.
-    ceiling, coverage_of_halves
+    coverage, environment_coverage
+        Weighted means of the elements' coverages.
+    coverage_interval, environment_coverage_interval, ratio_interval
+        From resampled trajectories; None without.
+    ceiling, coverage_of_halves, environment_ceiling
         The same of the elements that have a ceiling.
-    ratio
-        Weighted mean of min(coverage_of_halves, ceiling) / weighted mean of ceiling: an element that is
+    ratio, environment_ratio
+        Weighted mean of min(coverage of halves, ceiling) / weighted mean of ceiling: an element that is
         covered beyond its ceiling does not make up for another one that is not. At most 1.
     ratio_uncapped
-        The same without the minimum.
-    outside_share
-        Share of the visited environments outside the training set's range.
+        `ratio` without the minimum.
+    unseen_mass, unseen_mass_between_trajectories
+        Weighted means of the elements' estimates.
+    far_share
+        Weighted mean of the elements' `Neighbours.far_share`; None without.
+    outside_share, off_share
+        Shares of the visited environments outside the training set's range, and off its space.
     """
 
     coverage: float
+    environment_coverage: float
+    coverage_interval: Interval | None
+    environment_coverage_interval: Interval | None
     ceiling: float | None
+    environment_ceiling: float | None
     coverage_of_halves: float | None
     ratio: float | None
+    ratio_interval: Interval | None
+    environment_ratio: float | None
     ratio_uncapped: float | None
+    unseen_mass: float
+    unseen_mass_between_trajectories: float | None
+    far_share: float | None
     outside_share: float
+    off_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +187,11 @@ class VisitedFrames:
     uncovered_cells
         For each frame the sorted numbers of its cells that the training set misses, over all elements and
         planes. A number stands for the same cell in every frame of one report.
+    cell_environments
+        For each frame how many of its environments lie in each of these cells.
+    element_novelty
+        For each element the mean novelty of its environments in each frame, shape (n_frames,); not a number
+        where a frame holds none.
     """
 
     novelty: NDArray[np.float64]
@@ -134,6 +199,8 @@ class VisitedFrames:
     uncovered_environments: IntArray
     outside_environments: IntArray
     uncovered_cells: tuple[IntArray, ...]
+    cell_environments: tuple[IntArray, ...]
+    element_novelty: Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +212,7 @@ class CoverageReport:
     pooled, elements
         The figures; elements that the visited set lacks are not among them.
     bins
-        Cells along each axis of a plane (N).
+        Cells along each axis of a plane (N) as the settings say, a number or "auto".
     statements
         In words: how the figures were made.
     warnings
@@ -153,21 +220,20 @@ class CoverageReport:
     n_training_frames, n_visited_frames
         Frames of the sets.
     frames
-        What is missing in each visited frame; not part of the JSON.
-    spaces, grids
-        The fitted spaces and grids, by element; not part of the JSON.
+        What is missing in each visited frame, None if it was not asked for; not part of the JSON.
+    frames_of_reference
+        Space and edges of each element, for other sets to be measured in; not part of the JSON.
     """
 
     pooled: PooledCoverage
     elements: tuple[ElementCoverage, ...]
-    bins: int
+    bins: int | str
     statements: tuple[str, ...]
     warnings: tuple[str, ...]
     n_training_frames: int
     n_visited_frames: int
-    frames: VisitedFrames
-    spaces: Mapping[str, PrincipalSpace]
-    grids: Mapping[str, Grid]
+    frames: VisitedFrames | None
+    frames_of_reference: Mapping[str, ReferenceFrame]
 
     @property
     def element_ratios(self) -> dict[str, float | None]:
@@ -177,7 +243,7 @@ class CoverageReport:
     def as_dict(self) -> dict[str, Any]:
         """JSON-serialisable values."""
         return {
-            "pooled": dict(vars(self.pooled)),
+            "pooled": asdict(self.pooled),
             "elements": {element.symbol: element.as_dict() for element in self.elements},
             "bins": self.bins,
             "statements": list(self.statements),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from llzo_al.errors import StageError
+from llzo_al.reporting.labels import LabelCheckFacts
 
 FORMAT_VERSION: Literal[1] = 1
 ALL = "all"
@@ -42,11 +43,55 @@ class PooledCoverage(Fact):
     """The same between halves of the visited set."""
     ratio: Measured = None
     """Coverage by its ceiling."""
+    ratio_interval: tuple[float, float] | None = None
+    """95 % of the ratios when trajectories are drawn again."""
+    environment_coverage: Measured = None
+    """Share of the visited environments in cells that training holds."""
+    environment_ratio: Measured = None
+    """The same by its ceiling."""
+    unseen_mass_between_trajectories: Measured = None
+    """Share of further MD that would fall into cells not visited yet (Good-Turing, between trajectories)."""
+    off_share: Measured = None
+    """Share of the visited environments off the space of the kept components."""
+
+
+class CoverageByBins(Fact):
+    """Coverage with another number of bins."""
+
+    bins: int
+    """Cells along each axis of a plane."""
+    coverage: Measured = None
+    """You et al. (2024), Eq. 6."""
+    ceiling: Measured = None
+    """Between halves of the visited set."""
+    ratio: Measured = None
+    """Coverage by its ceiling."""
+
+
+class NeighbourFacts(Fact):
+    """Distances to the nearest training environment, in the full reduced space."""
+
+    far_share: float
+    """Share of visited environments farther than 95 % of the training environments are from one another."""
+    far_share_error: float
+    """Its standard error."""
+    distance_ratio: Measured = None
+    """Median distance of visited environments by that of training environments."""
 
 
 class ElementCoverage(PooledCoverage):
     """Coverage of one element's environments."""
 
+    bins: int | None = None
+    """Cells along each axis of a plane (N)."""
+    by_bins: tuple[CoverageByBins, ...] = ()
+    """With other numbers of bins."""
+    neighbours: NeighbourFacts | None = None
+    """The check in the full reduced space."""
+    residual_share_training: Measured = None
+    """Median share of an environment's own variance outside the components, in training."""
+    residual_share_visited: Measured = None
+    """The same of the visited environments."""
     n_components: int | None = None
     """Principal components kept."""
     n_training_environments: int | None = None
@@ -66,14 +111,67 @@ class CoverageFacts(Fact):
     """All elements."""
     elements: dict[str, ElementCoverage] = {}
     """Each element."""
-    bins: int
-    """Cells along each axis of a plane (N)."""
+    bins: int | Literal["auto"]
+    """Cells along each axis of a plane (N), as the campaign file says."""
     fit_set: str
     """What standardisation and PCA were fitted on, in words."""
     edges: str
     """How the cells' edges were set, in words."""
     remarks: tuple[str, ...] = ()
     """What makes single figures worth less than they look, in words."""
+
+
+class ConditionFacts(Fact):
+    """Coverage of what MD visited at one condition."""
+
+    kind: str
+    """Structure."""
+    temperature_K: float
+    """Temperature."""
+    n_frames: int
+    """Visited frames."""
+    environment_coverage: dict[str, float]
+    """Share of each element's environments in cells that training holds."""
+
+
+class HistoryPoint(Fact):
+    """Coverage of an iteration in the common frame of the latest one."""
+
+    iteration: int
+    """Iteration."""
+    frame: str
+    """Fingerprint of the frame of reference."""
+    ratio: Measured = None
+    """Pooled coverage by its ceiling."""
+    coverage: Measured = None
+    """Pooled coverage."""
+    environment_coverage: Measured = None
+    """Pooled, weighted by environments."""
+    element_ratios: dict[str, float | None] = {}
+    """Ratio of each element."""
+
+
+class CalibrationFacts(Fact):
+    """How deviation and novelty predict the true force error."""
+
+    in_words: str
+    """The fit and its reliability."""
+    n_frames: int
+    """Frames that it was fitted on."""
+    rank_correlation_deviation: Measured = None
+    """Spearman's rank correlation of the deviation with the true error."""
+    rank_correlation_novelty: Measured = None
+    """Of the novelty with it."""
+    explained: Measured = None
+    """Share of the variance of log(error) that predictions without the own trajectory explain."""
+    interval_factor: Measured = None
+    """90 % interval of the true error: the prediction divided and multiplied by this."""
+    median_meV_per_A: Measured = None
+    """Expected force RMSE of the visited frames, median."""
+    p90_meV_per_A: Measured = None
+    """The same, 90th percentile."""
+    share_above_limit: Measured = None
+    """Share of the visited frames with an expected force RMSE above the threshold."""
 
 
 class Deviation(Fact):
@@ -185,10 +283,46 @@ class IterationFacts(Fact):
     """Frames in the data set that this iteration was trained on, and those that it added."""
     selected: int | None = None
     """Frames selected for labelling."""
+    conditions: tuple[ConditionFacts, ...] = ()
+    """Coverage by structure and temperature."""
+    stuck: tuple[str, ...] = ()
+    """MD runs that went nowhere, and why."""
+    calibration: CalibrationFacts | None = None
+    """How deviation and novelty predict the true error."""
     times: dict[str, StageTime] = {}
     """Time of each stage, in the order in which they ran."""
     decision: Decision | None = None
     """What it ended in."""
+
+
+class DimerCurve(Fact):
+    """Labelled dimers of one pair beside the finished potential's own curves.
+
+    Energies are relative to the label at the longest distance.
+    """
+
+    pair: str
+    """The two elements, such as Li-O."""
+    charge: int = 0
+    """Total charge (elementary charges)."""
+    multiplicity: int | None = None
+    """Spin multiplicity; None: the labeller's default."""
+    distances_A: tuple[float, ...]
+    """Labelled distances (angstrom), growing."""
+    energies_eV: tuple[Measured, ...]
+    """Labelled energy at each of them."""
+    forces_eV_per_A: tuple[Measured, ...]
+    """Labelled force along the axis; positive where the atoms repel each other."""
+    uses: tuple[Literal["training", "held-out", "excluded"], ...]
+    """What each label is used for; "excluded": its forces are above the force cap."""
+    model_distances_A: tuple[float, ...] = ()
+    """Distances of the models' curves."""
+    model_energies_eV: tuple[tuple[Measured, ...], ...] = ()
+    """Energy at each of them, for each of the final models."""
+    energy_rmse_eV: Measured = None
+    """Error of the first model's energy at the labelled distances."""
+    force_rmse_eV_per_A: Measured = None
+    """Error of the first model's force along the axis there."""
 
 
 class FinalFacts(Fact):
@@ -196,6 +330,8 @@ class FinalFacts(Fact):
 
     errors: Errors = Errors()
     """Errors of the final model."""
+    dimers: tuple[DimerCurve, ...] = ()
+    """The finished potential on the labelled dimers."""
     model_files: tuple[str, ...] = ()
     """Files, relative to the campaign directory."""
 
@@ -226,6 +362,10 @@ class Totals(Fact):
     """Frames."""
     failures: dict[str, int] = {}
     """Failed labels by cause."""
+    failed_attempts: dict[str, int] = {}
+    """Failed attempts at labels by cause, whatever came of the label later."""
+    recovered: int = 0
+    """Labels that succeeded after a failed attempt."""
 
 
 class CurvePoint(Fact):
@@ -262,10 +402,14 @@ class CampaignFacts(Fact):
     """Limits that it has to meet."""
     iterations: tuple[IterationFacts, ...] = ()
     """Iterations in order."""
+    coverage_history: tuple[HistoryPoint, ...] = ()
+    """Coverage of all iterations in one common frame."""
     final: FinalFacts | None = None
     """The finished potential, if there is one."""
     totals: Totals = Totals()
     """The campaign as a whole."""
+    label_checks: LabelCheckFacts | None = None
+    """Whether the labels fit together; None if that was not looked at."""
     learning_curves: dict[str, tuple[CurvePoint, ...]] = {}
     """Learning curves by the name of the training."""
     versions: dict[str, str] = {}

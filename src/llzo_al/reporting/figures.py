@@ -19,9 +19,9 @@ from llzo_al.reporting.summary import kinds
 Series = Sequence[tuple[float, float | None]]
 """Points (x, y); y is None where nothing is known."""
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#5B5B5B")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#5B5B5B")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -44,7 +44,7 @@ def coverage_figure(facts: CampaignFacts) -> str | None:
     if not iterations:
         return None
     elements = list(dict.fromkeys(name for item in iterations for name in _elements(item)))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         for index, name in enumerate(elements):
@@ -58,7 +58,7 @@ def coverage_figure(facts: CampaignFacts) -> str | None:
         _iteration_axis(left, iterations, "coverage / ceiling")
         _iteration_axis(right, iterations, "coverage (dotted: ceiling)")
         left.legend(ncols=2)
-        return _svg(figure, "coverage", "Coverage by iteration and element, with its ceiling")
+        return as_svg(figure, "coverage", "Coverage by iteration and element, with its ceiling")
 
 
 def errors_figure(facts: CampaignFacts) -> str | None:
@@ -66,7 +66,7 @@ def errors_figure(facts: CampaignFacts) -> str | None:
     names = kinds(facts)
     if not names:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         for axes, value in (
@@ -83,7 +83,7 @@ def errors_figure(facts: CampaignFacts) -> str | None:
         figure.legend(
             *left.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(names) + 1, 4)
         )
-        return _svg(figure, "errors", "Force and energy errors on held-out frames by iteration and kind")
+        return as_svg(figure, "errors", "Force and energy errors on held-out frames by iteration and kind")
 
 
 def frames_figure(facts: CampaignFacts) -> str | None:
@@ -92,14 +92,14 @@ def frames_figure(facts: CampaignFacts) -> str | None:
     deviating = [item for item in facts.iterations if item.deviation is not None]
     if not counted and not deviating:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 3.0), layout="constrained")
         left, right = figure.subplots(1, 2)
         bottom = [0.0] * len(counted)
         for index, name in enumerate(("training", "held_out", "audit", "excluded", "failed")):
             heights = [float(getattr(labels, name)) for _, labels in counted]
             numbers = [float(number) for number, _ in counted]
-            left.bar(numbers, heights, 0.6, bottom, color=_COLOURS[index], label=name.replace("_", "-"))
+            left.bar(numbers, heights, 0.6, bottom, color=COLOURS[index], label=name.replace("_", "-"))
             bottom = [low + high for low, high in zip(bottom, heights, strict=True)]
         _iteration_axis(left, facts.iterations, "frames")
         left.legend(ncols=3, loc="lower left", bbox_to_anchor=(0.0, 1.0))
@@ -109,7 +109,9 @@ def frames_figure(facts: CampaignFacts) -> str | None:
         _logarithmic(right)
         _iteration_axis(right, facts.iterations, "committee deviation (eV/Å)")
         right.legend(ncols=3, loc="lower left", bbox_to_anchor=(0.0, 1.0))
-        return _svg(figure, "frames", "Frames in the data set, and deviation of the committee, by iteration")
+        return as_svg(
+            figure, "frames", "Frames in the data set, and deviation of the committee, by iteration"
+        )
 
 
 def times_figure(facts: CampaignFacts) -> str | None:
@@ -120,14 +122,14 @@ def times_figure(facts: CampaignFacts) -> str | None:
     if longest <= 0:
         return None
     unit, seconds = ("h", 3600.0) if longest > 7200 else ("min", 60.0) if longest > 120 else ("s", 1.0)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 1.5 + 0.28 * len(timed)), layout="constrained")
         axes = figure.subplots()
         left = [0.0] * len(timed)
         for index, name in enumerate(stages):
             widths = [_seconds(item, name) / seconds for item in timed]
             places = [float(item.iteration) for item in timed]
-            colour = _COLOURS[index % len(_COLOURS)]
+            colour = COLOURS[index % len(COLOURS)]
             axes.barh(places, widths, 0.65, left, color=colour, edgecolor="white", label=name)
             left = [start + width for start, width in zip(left, widths, strict=True)]
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -136,7 +138,7 @@ def times_figure(facts: CampaignFacts) -> str | None:
         axes.set_xlabel(f"wall time, summed over tasks ({unit})")
         axes.grid(visible=False, axis="y")
         figure.legend(loc="outside lower center", ncols=min(len(stages), 6))
-        return _svg(figure, "times", "Wall time of each stage by iteration")
+        return as_svg(figure, "times", "Wall time of each stage by iteration")
 
 
 def learning_figure(facts: CampaignFacts) -> str | None:
@@ -144,7 +146,7 @@ def learning_figure(facts: CampaignFacts) -> str | None:
     curves = {name: points for name, points in facts.learning_curves.items() if points}
     if not curves:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         for index, (name, points) in enumerate(curves.items()):
@@ -159,7 +161,7 @@ def learning_figure(facts: CampaignFacts) -> str | None:
         figure.legend(
             *left.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(curves), 4)
         )
-        return _svg(figure, "learning", "Learning curves on training batches")
+        return as_svg(figure, "learning", "Learning curves on training batches")
 
 
 def _elements(item: IterationFacts) -> list[str]:
@@ -206,7 +208,7 @@ def _seconds(item: IterationFacts, stage: str) -> float:
 def _line(axes: Axes, series: Series, index: int | None, label: str, marker: str | None = None) -> None:
     """One labelled line; without an index it is drawn as the sum of the others."""
     points = [(x, y) for x, y in series if y is not None]
-    colour = "black" if index is None else _COLOURS[index % len(_COLOURS)]
+    colour = "black" if index is None else COLOURS[index % len(COLOURS)]
     symbol = ("*" if index is None else _MARKERS[index % len(_MARKERS)]) if marker is None else marker
     axes.plot(
         [x for x, _ in points],
@@ -221,7 +223,7 @@ def _line(axes: Axes, series: Series, index: int | None, label: str, marker: str
 
 def _dotted(axes: Axes, series: Series, index: int | None) -> None:
     points = [(x, y) for x, y in series if y is not None]
-    colour = "black" if index is None else _COLOURS[index % len(_COLOURS)]
+    colour = "black" if index is None else COLOURS[index % len(COLOURS)]
     axes.plot([x for x, _ in points], [y for _, y in points], color=colour, linestyle=":", linewidth=1.1)
 
 
@@ -256,14 +258,14 @@ def _iteration_axis(
         axes.set_xlim(min(numbers) - 0.5, max(numbers) + 0.5)
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def as_svg(figure: Figure, name: str, description: str) -> str:
     """The figure as an SVG element, its ids made unique by `name`."""
     text = io.StringIO()
     metadata: Any = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata=metadata)
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{description}"', 1)
+    drawn = text.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    drawn = re.sub(r'\bid="', f'id="{name}-', drawn)
+    drawn = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", drawn)
+    return drawn.replace("<svg", f'<svg role="img" aria-label="{description}"', 1)

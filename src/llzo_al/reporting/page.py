@@ -9,8 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from llzo_al.files import write_atomic
-from llzo_al.reporting import figures, summary
+from llzo_al.reporting import dimers, figures, summary
 from llzo_al.reporting.facts import CampaignFacts, IterationFacts, KindErrors
+from llzo_al.reporting.label_figures import labels_figure
 
 PAGE = "index.html"
 JSON = "report.json"
@@ -74,6 +75,8 @@ def _figures(facts: CampaignFacts) -> Mapping[str, Markup | None]:
         "frames": figures.frames_figure(facts),
         "times": figures.times_figure(facts),
         "learning": figures.learning_figure(facts),
+        "labels": labels_figure(facts.label_checks),
+        "dimers": dimers.dimers_figure(facts),
     }
     # Matplotlib escapes the text that it puts into SVG.
     return {name: None if svg is None else Markup(svg) for name, svg in drawn.items()}

@@ -39,6 +39,9 @@ class Candidate:
         Mean share of planes in which training misses its environments, 0 to 1.
     uncovered_cells
         Numbers of its cells that training misses, each once, shape (n_cells,).
+    cell_weights
+        What covering each of these cells is worth: the share of all visited environments that lie in it, the
+        same for every frame that holds the cell, shape (n_cells,).
     mean_descriptor
         Standardised mean descriptor, shape (n_features_total,); see `Environments.frame_means`.
     n_atoms
@@ -51,6 +54,7 @@ class Candidate:
     force_deviation_eV_per_A: float
     novelty: float
     uncovered_cells: NDArray[np.int64]
+    cell_weights: NDArray[np.float64]
     mean_descriptor: NDArray[np.float64]
     n_atoms: int
 
@@ -75,6 +79,8 @@ class Verdict:
         Its novelty.
     new_cells
         Uncovered cells that no frame chosen before it holds (0 where no rule looked at them).
+    gain
+        Their weight.
     """
 
     index: int
@@ -86,6 +92,7 @@ class Verdict:
     force_deviation_eV_per_A: float | None
     novelty: float
     new_cells: int = 0
+    gain: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +109,16 @@ class SelectionResult:
         Cells that training misses, over all candidates that are not unphysical.
     cells_covered_by_choice
         Those of them that the chosen frames hold.
+    uncovered_weight, weight_covered_by_choice
+        The same by weight.
     """
 
     chosen: tuple[Verdict, ...]
     rejected: tuple[Verdict, ...]
     uncovered_cells: int
     cells_covered_by_choice: int
+    uncovered_weight: float
+    weight_covered_by_choice: float
 
     @property
     def indices(self) -> list[int]:
@@ -123,6 +134,8 @@ class SelectionResult:
             "counts": dict(sorted(rules.items())),
             "uncovered_cells": self.uncovered_cells,
             "cells_covered_by_choice": self.cells_covered_by_choice,
+            "uncovered_weight": self.uncovered_weight,
+            "weight_covered_by_choice": self.weight_covered_by_choice,
         }
 
 
@@ -136,12 +149,13 @@ def select_frames(
     """Choose the frames to label.
 
     Frames whose deviation is above the trust range, or not finite, are taken for unphysical. Of the others
-    first those that cover most cells that neither training nor the frames chosen before hold (greedy maximum
-    coverage, evaluated lazily; Nemhauser, Wolsey and Fisher, Math. Program. 14, 265 (1978): at least 1 - 1/e
-    of the best possible where no duplicate is passed over), then those with a deviation in the trust range,
-    the largest first. Ties go to the larger deviation, then by a hash of the seed and the frame. A frame
-    whose mean descriptor is closer than `duplicate_distance` to that of a training frame or of one already
-    chosen is passed over.
+    first those whose cells that neither training nor the frames chosen before hold weigh most (greedy maximum
+    coverage, evaluated lazily: Minoux, in Optimization Techniques, Springer (1978). The weight covered is a
+    monotone submodular function, so it is at least 1 - 1/e of the best possible where no duplicate is passed
+    over: Nemhauser, Wolsey and Fisher, Math. Program. 14, 265 (1978)), then those with a deviation in the
+    trust range, the largest first. Ties go to the larger deviation, then by a hash of the seed and the frame.
+    A frame whose mean descriptor is closer than `duplicate_distance` to that of a training frame or of one
+    already chosen is passed over.
 
     Parameters
     ----------
@@ -205,19 +219,24 @@ class _Chooser:
         self._chosen_frames: list[Candidate] = []
         self._rejected: list[Verdict] = []
         self._covered: set[int] = set()
+        self._weights: dict[int, float] = {}
 
     def run(self) -> SelectionResult:
         self._reject_unphysical()
-        missing = set().union(*(one.uncovered_cells.tolist() for one in self._open.values()))
+        for one in self._open.values():
+            self._weights.update(zip(one.uncovered_cells.tolist(), one.cell_weights.tolist(), strict=True))
+        missing = set(self._weights)
         self._reject_known()
-        for candidate, gain in self._by_gain():
-            self._take(candidate, "uncovered", f"covers {_cells(gain)} that training does not", gain)
+        for candidate in self._by_gain():
+            count, weight = self._gain(candidate)
+            self._take(
+                candidate, "uncovered", f"covers {_cells(count)} that training does not (weight {weight:.3g})"
+            )
         for candidate in self._by_deviation():
             self._take(
                 candidate,
                 "deviation",
                 f"deviation {candidate.force_deviation_eV_per_A:.3g} eV/Å in the trust range",
-                self._gain(candidate),
             )
         for candidate in list(self._open.values()):
             self._reject_rest(candidate)
@@ -226,14 +245,18 @@ class _Chooser:
             rejected=tuple(sorted(self._rejected, key=lambda verdict: verdict.index)),
             uncovered_cells=len(missing),
             cells_covered_by_choice=len(missing & self._covered),
+            uncovered_weight=sum(self._weights.values()),
+            weight_covered_by_choice=sum(self._weights[cell] for cell in missing & self._covered),
         )
 
     @property
     def _full(self) -> bool:
         return len(self._chosen) >= self._settings.max_frames
 
-    def _gain(self, candidate: Candidate) -> int:
-        return sum(1 for cell in candidate.uncovered_cells.tolist() if cell not in self._covered)
+    def _gain(self, candidate: Candidate) -> tuple[int, float]:
+        """New cells that a candidate would cover, and their weight."""
+        new = [cell for cell in candidate.uncovered_cells.tolist() if cell not in self._covered]
+        return len(new), sum(self._weights.get(cell, 0.0) for cell in new)
 
     def _tie_break(self, candidate: Candidate) -> str:
         text = f"{self._seed}:{candidate.group}:{candidate.step}:{candidate.index}"
@@ -265,22 +288,22 @@ class _Chooser:
                     f"near-duplicate of training frame {nearest} (distance {row[nearest]:.3g})",
                 )
 
-    def _by_gain(self) -> Iterator[tuple[Candidate, int]]:
-        """Open candidates by the cells that they add, until none adds any or the limit is reached."""
+    def _by_gain(self) -> Iterator[Candidate]:
+        """Open candidates by the weight that they add, until none adds any or the limit is reached."""
         heap = [
-            (-len(one.uncovered_cells), -one.force_deviation_eV_per_A, self._tie_break(one), one.index)
+            (-self._gain(one)[1], -one.force_deviation_eV_per_A, self._tie_break(one), one.index)
             for one in self._open.values()
         ]
         heapq.heapify(heap)
         while heap and not self._full:
             old, deviation, tie, index = heapq.heappop(heap)
-            gain = self._gain(self._open[index])
-            if gain == 0:
+            count, gain = self._gain(self._open[index])
+            if not count:
                 continue
-            if gain < -old:
+            if gain < -old * (1 - 1e-12):
                 heapq.heappush(heap, (-gain, deviation, tie, index))
                 continue
-            yield self._open[index], gain
+            yield self._open[index]
 
     def _by_deviation(self) -> Iterator[Candidate]:
         low = self._settings.deviation_low_eV_per_A
@@ -292,14 +315,14 @@ class _Chooser:
                 return
             yield candidate
 
-    def _take(self, candidate: Candidate, rule: Rule, reason: str, gain: int) -> None:
+    def _take(self, candidate: Candidate, rule: Rule, reason: str) -> None:
         twin = self._chosen_twin(candidate)
         if twin is not None:
             other, distance = twin
             reason = f"near-duplicate of chosen {_name(other)} (distance {distance:.3g})"
             self._reject(candidate, "duplicate", reason)
             return
-        self._chosen.append(_verdict(candidate, rule, reason, chosen=True, new_cells=gain))
+        self._chosen.append(_verdict(candidate, rule, reason, chosen=True, new=self._gain(candidate)))
         self._chosen_frames.append(candidate)
         self._covered.update(candidate.uncovered_cells.tolist())
         del self._open[candidate.index]
@@ -316,20 +339,24 @@ class _Chooser:
 
     def _reject_rest(self, candidate: Candidate) -> None:
         deviation, low = candidate.force_deviation_eV_per_A, self._settings.deviation_low_eV_per_A
-        gain = self._gain(candidate)
-        if gain or deviation > low:
+        new = self._gain(candidate)
+        if new[0] or deviation > low:
             reason = f"limit of {self._settings.max_frames} frames reached"
-            self._reject(candidate, "limit", reason, new_cells=gain)
+            self._reject(candidate, "limit", reason, new)
             return
         covered = "covered by the chosen frames" if len(candidate.uncovered_cells) else "covered"
         self._reject(candidate, "covered", f"{covered} and deviation {deviation:.3g} eV/Å not above {low:g}")
 
-    def _reject(self, candidate: Candidate, rule: Rule, reason: str, new_cells: int = 0) -> None:
-        self._rejected.append(_verdict(candidate, rule, reason, chosen=False, new_cells=new_cells))
+    def _reject(
+        self, candidate: Candidate, rule: Rule, reason: str, new: tuple[int, float] = (0, 0.0)
+    ) -> None:
+        self._rejected.append(_verdict(candidate, rule, reason, chosen=False, new=new))
         self._open.pop(candidate.index, None)
 
 
-def _verdict(candidate: Candidate, rule: Rule, reason: str, *, chosen: bool, new_cells: int) -> Verdict:
+def _verdict(
+    candidate: Candidate, rule: Rule, reason: str, *, chosen: bool, new: tuple[int, float]
+) -> Verdict:
     deviation = candidate.force_deviation_eV_per_A
     return Verdict(
         index=candidate.index,
@@ -340,7 +367,8 @@ def _verdict(candidate: Candidate, rule: Rule, reason: str, *, chosen: bool, new
         reason=reason,
         force_deviation_eV_per_A=deviation if math.isfinite(deviation) else None,
         novelty=candidate.novelty,
-        new_cells=new_cells,
+        new_cells=new[0],
+        gain=new[1],
     )
 
 

@@ -33,6 +33,14 @@ class IterationSummary:
         Exploration runs, and those that reached their end.
     endings
         For each run that the guard ended, which one and why.
+    coverage, environment_ratio
+        The paper's coverage, and the environment-weighted ratio; None where they could not be measured.
+    worst
+        Where least is covered, in words ("Zr in t-LLZO at 900 K: 0.85 of its environments").
+    far_share
+        Share of visited environments far from training in the full reduced space; None where unknown.
+    stuck
+        For each run that is stuck, which one and why.
     """
 
     iteration: int
@@ -44,6 +52,11 @@ class IterationSummary:
     runs: int
     stable_runs: int
     endings: tuple[str, ...] = ()
+    coverage: float | None = None
+    environment_ratio: float | None = None
+    worst: str = ""
+    far_share: float | None = None
+    stuck: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,26 +139,36 @@ def _passing_in_a_row(history: Sequence[IterationSummary], settings: Stopping) -
 
 def _verdicts(summary: IterationSummary, settings: Stopping) -> list[_Verdict]:
     return [
-        _coverage(summary, settings.coverage_ratio),
+        _coverage(summary, settings),
         _error(
             "energy", summary.energy_rmse_meV_per_atom, settings.energy_rmse_meV_per_atom, "meV/atom", summary
         ),
         _error("force", summary.force_rmse_meV_per_A, settings.force_rmse_meV_per_A, "meV/Å", summary),
         _stability(summary, settings.stable_runs_share),
+        *_optional(summary, settings),
     ]
 
 
-def _coverage(summary: IterationSummary, limit: float) -> _Verdict:
-    ratio = summary.coverage_ratio
+def _coverage(summary: IterationSummary, settings: Stopping) -> _Verdict:
+    name, ratio, limit = {
+        "ratio": ("coverage ratio", summary.coverage_ratio, settings.coverage_ratio),
+        "environment_ratio": (
+            "environment-weighted coverage ratio",
+            summary.environment_ratio,
+            settings.coverage_ratio,
+        ),
+        "paper": ("coverage", summary.coverage, settings.paper_coverage),
+    }[settings.coverage_measure]
     if ratio is None or not math.isfinite(ratio):
-        return _Verdict(
-            met=False, words="coverage ratio not measured: the visited set cannot be split in halves"
-        )
+        return _Verdict(met=False, words=f"{name} not measured: the visited set cannot be split in halves")
     known = {symbol: value for symbol, value in summary.element_ratios.items() if value is not None}
     lowest = min(known, key=lambda symbol: known[symbol]) if known else None
-    aside = f" ({lowest} lowest: {known[lowest]:.3f})" if lowest is not None else ""
+    told = [f"{lowest} lowest: {known[lowest]:.3f}"] if lowest is not None else []
     met = ratio >= limit
-    return _Verdict(met=met, words=f"coverage ratio {ratio:.3f} {'>=' if met else '<'} {limit:g}{aside}")
+    if summary.worst and not met:
+        told.append(f"least covered: {summary.worst}")
+    aside = f" ({'; '.join(told)})" if told else ""
+    return _Verdict(met=met, words=f"{name} {ratio:.3f} {'>=' if met else '<'} {limit:g}{aside}")
 
 
 def _error(name: str, value: float | None, limit: float, unit: str, summary: IterationSummary) -> _Verdict:
@@ -172,3 +195,24 @@ def _stability(summary: IterationSummary, limit: float) -> _Verdict:
     causes += f"; and {more} more" if more > 0 else ""
     share = "" if met else f" (stable share {summary.stable_runs / summary.runs:.2f} < {limit:g})"
     return _Verdict(met=met, words=f"{unstable} of {summary.runs} runs ended by the guard{share}{causes}")
+
+
+def _optional(summary: IterationSummary, settings: Stopping) -> list[_Verdict]:
+    """Limits that are only there where the campaign file sets them."""
+    verdicts = []
+    if settings.far_share < 1:
+        far, limit = summary.far_share, settings.far_share
+        if far is None:
+            words = "share of far environments not measured: training has a single frame"
+        else:
+            sign = "<=" if far <= limit else ">"
+            words = f"{far:.3f} {sign} {limit:g} of the environments far from training"
+        verdicts.append(_Verdict(met=far is not None and far <= limit, words=words))
+    if settings.stuck_runs_share < 1:
+        share = len(summary.stuck) / max(summary.runs, 1)
+        met = share <= settings.stuck_runs_share + 1e-12
+        words = f"{len(summary.stuck)} of {summary.runs} runs stuck"
+        if not met:
+            words += f" (share {share:.2f} > {settings.stuck_runs_share:g}): {summary.stuck[0]}"
+        verdicts.append(_Verdict(met=met, words=words))
+    return verdicts

@@ -1,0 +1,109 @@
+"""The check in the full reduced space: how far visited environments lie from the nearest training one.
+
+Planes can hide a hole of the full space: an environment can share its cell with training in every plane and
+still have no training environment near it. Distances are compared with the training set's own scale, the
+distances from training environments to the nearest one among other training frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
+
+from llzo_al.coverage.environments import IntArray
+from llzo_al.coverage.pca import Projection
+
+QUANTILE = 0.95
+"""Share of the training set's own distances that count as near."""
+REFERENCE_FACTOR = 10
+"""The reference is a sample of training this many times as large as that of the tested environments."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Distances to the nearest training environment, on samples.
+
+    Attributes
+    ----------
+    far_share
+        Share of the visited environments that lie farther from training than `QUANTILE` of the training set's
+        own environments do; 1 - `QUANTILE` is what training's own distribution gives.
+    far_share_error
+        Its standard error, of the samples only.
+    distance_ratio
+        Median distance of the visited environments / median distance of the training set's own.
+    n_reference, n_training, n_visited
+        Environments of one half of the training frames that distances are measured to, and of the other half
+        and the visited set that they are measured from.
+    """
+
+    far_share: float
+    far_share_error: float
+    distance_ratio: float | None
+    n_reference: int
+    n_training: int
+    n_visited: int
+
+
+def nearest_training(
+    training: Projection, frames: IntArray, visited: Projection, *, sample: int, seed: tuple[int, ...]
+) -> Neighbours | None:
+    """Compare the visited set's distances to training with the training set's own.
+
+    The training frames are halved at random, so that no environment is compared with itself or with its own
+    frame. An environment that is off the space counts as far.
+
+    Parameters
+    ----------
+    training, visited
+        Environments in one principal space.
+    frames
+        Frame of each training environment, shape (n_training,).
+    sample
+        Largest number of environments that distances are measured from, for each set.
+    seed
+        Seeds of the halves and samples.
+
+    Returns
+    -------
+    Neighbours or None
+        None with fewer than two training frames.
+    """
+    generator = np.random.default_rng(seed)
+    units = np.unique(frames)
+    if len(units) < 2 or not len(visited):
+        return None
+    half = np.isin(frames, generator.permutation(units)[: len(units) // 2])
+    reference = _points(training, _sample(np.flatnonzero(half), REFERENCE_FACTOR * sample, generator))
+    own = _points(training, _sample(np.flatnonzero(~half), sample, generator))
+    rows = _sample(np.arange(len(visited)), sample, generator)
+    with threadpool_limits(limits=1):  # so few distances are computed faster than threads are woken
+        search = NearestNeighbors(n_neighbors=1).fit(reference)
+        own_distance = search.kneighbors(own)[0][:, 0]
+        distance = search.kneighbors(_points(visited, rows))[0][:, 0]
+    limit, scale = np.quantile(own_distance, QUANTILE), float(np.median(own_distance))
+    far = float(np.mean((distance > limit) | visited.off[rows]))
+    # Of the share itself, and of the quantile that it is measured at.
+    variance = far * (1 - far) / len(rows) + QUANTILE * (1 - QUANTILE) / len(own)
+    return Neighbours(
+        far_share=far,
+        far_share_error=float(np.sqrt(variance)),
+        distance_ratio=float(np.median(distance)) / scale if scale > 0 else None,
+        n_reference=len(reference),
+        n_training=len(own),
+        n_visited=len(rows),
+    )
+
+
+def _sample(rows: NDArray[np.int64], most: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    if len(rows) <= most:
+        return rows
+    return np.sort(generator.choice(rows, size=most, replace=False))
+
+
+def _points(projection: Projection, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(projection.coordinates[rows], dtype=np.float64)
