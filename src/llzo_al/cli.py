@@ -13,8 +13,10 @@ from typing import Annotated
 import typer
 
 from llzo_al import __version__
+from llzo_al.commands import coverage, labels, structures
+from llzo_al.commands.arguments import CampaignDir, JsonOption, campaign_directory
 from llzo_al.console import CONSOLE, ERRORS
-from llzo_al.errors import ExitCode, LlzoAlError, UserError
+from llzo_al.errors import ExitCode, LlzoAlError
 
 app = typer.Typer(
     name="llzo-al",
@@ -34,12 +36,6 @@ _INTERRUPTED = 130
 CampaignFile = Annotated[
     Path, typer.Argument(help="Campaign file (YAML).", metavar="FILE", show_default=False)
 ]
-CampaignDir = Annotated[
-    Path,
-    typer.Argument(
-        help="Campaign directory, or the campaign file that names it.", metavar="DIR", show_default=False
-    ),
-]
 DirectoryOption = Annotated[
     Path | None,
     typer.Option(
@@ -56,7 +52,6 @@ LaunchpadOption = Annotated[
         show_default=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def _version(wanted: bool) -> None:
@@ -97,18 +92,23 @@ def validate(file: CampaignFile, as_json: JsonOption = False) -> None:
 
     Example: [bold]llzo-al validate examples/quickstart/campaign.yaml[/bold]
     """
+    from llzo_al.campaign.changed import changes_since_the_last_run
     from llzo_al.config.load import load_campaign
     from llzo_al.config.plan import make_plan, render_plan
     from llzo_al.preflight import check_training, missing_parts
 
     loaded = load_campaign(file)
     check_training(loaded)
-    plan = make_plan(loaded)
+    with ERRORS.status("counting structures") as shown:
+        plan = make_plan(loaded, tell=shown.update)
     missing = missing_parts(loaded.config)
+    changes = changes_since_the_last_run(loaded)
     if as_json:
-        CONSOLE.print_json(json.dumps({"plan": plan.as_json(), "missing": missing}))
+        CONSOLE.print_json(json.dumps({"plan": plan.as_json(), "missing": missing, "changes": changes}))
     else:
         CONSOLE.print(render_plan(plan))
+        for line in changes:
+            CONSOLE.print(f"changed since the last run: {line}", highlight=False, soft_wrap=True)
         for line in missing:
             CONSOLE.print(f"missing: {line}", style="yellow", highlight=False, soft_wrap=True)
         if not missing:
@@ -149,7 +149,7 @@ def status(directory: CampaignDir, as_json: JsonOption = False) -> None:
     """
     from llzo_al.running import print_status
 
-    print_status(_campaign_directory(directory), console=CONSOLE, as_json=as_json)
+    print_status(campaign_directory(directory), console=CONSOLE, as_json=as_json)
 
 
 @app.command()
@@ -162,7 +162,7 @@ def report(directory: CampaignDir, as_json: JsonOption = False) -> None:
     from llzo_al.campaign.facts import write_campaign_report
     from llzo_al.reporting.table import table
 
-    campaign = Campaign.open(_campaign_directory(directory))
+    campaign = Campaign.open(campaign_directory(directory))
     facts, page = write_campaign_report(campaign)
     if as_json:
         typer.echo((page.parent / "report.json").read_text(encoding="utf-8"))
@@ -195,31 +195,12 @@ def lpad(context: typer.Context, directory: CampaignDir, launchpad: LaunchpadOpt
     """
     from llzo_al.workflow.launchpads import lpad_command
 
-    raise typer.Exit(lpad_command(_campaign_directory(directory), launchpad, context.args))
+    raise typer.Exit(lpad_command(campaign_directory(directory), launchpad, context.args))
 
 
-def _campaign_directory(path: Path) -> Path:
-    """Campaign directory of an argument that may be the campaign file.
-
-    Raises
-    ------
-    UserError
-        If there is no campaign of this version.
-    """
-    from llzo_al.campaign.directory import CampaignDirectory
-
-    if path.is_file():
-        from llzo_al.config.load import load_campaign
-
-        root = load_campaign(path).campaign_dir
-        if not root.exists():
-            raise UserError(f"{root}: the campaign has not been run yet; `llzo-al run {path}` starts it")
-    elif path.exists():
-        root = path
-    else:
-        raise UserError(f"{path}: no such campaign directory; `llzo-al run FILE` makes one")
-    CampaignDirectory(root.resolve()).check()
-    return root
+app.add_typer(labels.app, name="labels")
+app.command("structures")(structures.structures)
+app.command("coverage")(coverage.coverage)
 
 
 def main() -> None:

@@ -50,6 +50,13 @@ def die_with_parent(parent: int | None = None) -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: those that it may run on, and no more than its SLURM job was given."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(cores, int(given)) if given.isdecimal() and int(given) else cores
+
+
 def inherited_locks() -> tuple[int, ...]:
     """File descriptors that every child keeps open, so that the campaign's lock lives as long as they do."""
     text = os.environ.get(LOCK_FD_VARIABLE, "")

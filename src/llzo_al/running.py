@@ -17,16 +17,16 @@ from rich.console import Console
 
 from llzo_al.campaign import closing, final, labels
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.changed import changes_in_words
 from llzo_al.campaign.dataset_stage import failed_labels
 from llzo_al.campaign.directory import CampaignDirectory, CampaignLock, running_process
 from llzo_al.campaign.facts import write_campaign_report
 from llzo_al.campaign.failures import Failure, failures_in_words, read_failures
-from llzo_al.config.changes import describe_changes
 from llzo_al.config.load import LoadedCampaign, load_campaign
 from llzo_al.display import CampaignDisplay, progress_line
 from llzo_al.errors import ExitCode, LlzoAlError, StageError, UserError
 from llzo_al.files import read_json
-from llzo_al.preflight import check_free_space, check_training, missing_parts
+from llzo_al.preflight import check_databases, check_free_space, check_training, missing_parts
 from llzo_al.progress import read_progress
 from llzo_al.reporting.table import table
 from llzo_al.workflow import driver, growth
@@ -74,6 +74,7 @@ def run_campaign(
         raise UserError(f"{file}: this machine lacks what the campaign needs:\n  " + "\n  ".join(missing))
     place = CampaignDirectory((directory or loaded.campaign_dir).resolve())
     check_free_space(place.root)
+    check_databases(loaded, place.root)
     try:
         place.create(loaded.path)
         with CampaignLock(place), _termination_as_interrupt():
@@ -115,11 +116,11 @@ def _termination_as_interrupt() -> Iterator[None]:
 def _open(loaded: LoadedCampaign, place: CampaignDirectory, console: Console) -> Campaign:
     """Campaign of a file; what changed since the last run is said before it takes effect."""
     if place.config.exists():
-        before = Campaign.open(place.root).config.settings()
-        for change in describe_changes(before, loaded.config.settings()):
+        for change in changes_in_words(loaded, Campaign.open(place.root)):
             console.print(f"changed since the last run: {change}", highlight=False, soft_wrap=True)
     campaign = Campaign.create(root=place.root, config=loaded.config, campaign_file=loaded.path)
     campaign.store.counts()  # a damaged store is told before anything else is
+    campaign.keep_level_of_theory()
     return campaign
 
 

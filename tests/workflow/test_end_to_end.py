@@ -79,6 +79,18 @@ def test_no_held_out_frame_was_ever_trained_on(run):
             assert record.frame.provenance.group not in groups
 
 
+def test_the_finished_potential_is_drawn_on_the_labelled_dimers(run, report):
+    (curve,) = report["final"]["dimers"]
+    assert curve["pair"] == "Li-O"
+    assert curve["distances_A"][0] == 1.4
+    assert len(curve["distances_A"]) == len(curve["energies_eV"]) == len(curve["uses"]) == 4
+    assert [len(energies) for energies in curve["model_energies_eV"]] == [60, 60]
+    assert curve["energy_rmse_eV"] > 0
+    page = (run[1] / "report" / "index.html").read_text()
+    assert "<h2>Dimers</h2>" in page
+    assert 'id="dimers-axes_1"' in page
+
+
 def test_every_label_has_its_identity_and_its_reason(run):
     campaign = Campaign.open(run[1])
     records = list(campaign.store.records())

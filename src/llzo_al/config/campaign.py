@@ -12,6 +12,7 @@ from llzo_al.config.coverage import Coverage
 from llzo_al.config.crosschecks import CAMPAIGN_RULES
 from llzo_al.config.dataset import Dataset
 from llzo_al.config.exploration import Exploration
+from llzo_al.config.failures import FAILURE_RULES, Failures
 from llzo_al.config.initial_data import Source
 from llzo_al.config.labelling import Labelling
 from llzo_al.config.training import Training
@@ -33,7 +34,7 @@ class Resources(Section):
 class CampaignConfig(Section):
     """A campaign of active learning."""
 
-    rules: ClassVar[tuple[Rule, ...]] = CAMPAIGN_RULES
+    rules: ClassVar[tuple[Rule, ...]] = (*CAMPAIGN_RULES, *FAILURE_RULES)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name of the campaign, and of its directory unless `directory` is given: letters, digits, dots, hyphens
@@ -50,6 +51,8 @@ class CampaignConfig(Section):
     """Who computes energies, forces and virials."""
     dataset: Dataset = Dataset()
     """How labels enter the data set."""
+    failures: Failures = Failures()
+    """When a frame is refused, how often a label is tried, and when too many have failed to go on."""
     training: Training = Training()
     """Training of the committee."""
     exploration: Exploration

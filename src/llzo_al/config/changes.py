@@ -8,6 +8,8 @@ from enum import Enum
 from typing import Any
 
 from llzo_al.config.base import KeyPath, key_path
+from llzo_al.config.labelling.vasp import VASP_WORKING_KEYS
+from llzo_al.config.labelling.vasp_tags import NEUTRAL
 
 _ABSENT = object()
 
@@ -49,6 +51,7 @@ class Consequence(Enum):
         "closed iterations stay"
     )
     DECISION = "only the decision whether to stop is taken again, on the iterations that are closed"
+    SUCCESS = "only the check that enough labels succeeded is made anew; nothing is redone"
     FUTURE_LABELS = "labels made from now on; those already stored stay as they are"
 
 
@@ -65,7 +68,13 @@ _CONSEQUENCES: dict[str, Consequence] = {
     "labelling.frames_per_job": Consequence.NOTHING,
     "labelling.timeout_s": Consequence.FUTURE_LABELS,
     "labelling.virials": Consequence.FUTURE_LABELS,
+    **{f"labelling.{key}": Consequence.NOTHING for key in VASP_WORKING_KEYS},
+    **{f"labelling.incar.{tag}": Consequence.NOTHING for tag in NEUTRAL},
     "dataset.held_out_share": Consequence.INITIAL_DATA,
+    "dataset.label_store": Consequence.FUTURE_LABELS,
+    "failures": Consequence.FUTURE_LABELS,
+    "failures.min_success_share": Consequence.SUCCESS,
+    "failures.quarantine_limit_MB": Consequence.NOTHING,
     "dataset.force_cap_eV_per_A": Consequence.DATASET,
     "training": Consequence.TRAINING,
     "exploration": Consequence.EXPLORATION,

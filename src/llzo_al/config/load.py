@@ -10,7 +10,12 @@ from pydantic import ValidationError
 
 from llzo_al.config.campaign import CampaignConfig
 from llzo_al.config.document import DocumentError, Problem, SectionValue, line_at, parse_document
-from llzo_al.config.places import campaign_directory, directory_findings, structure_findings
+from llzo_al.config.places import (
+    campaign_directory,
+    directory_findings,
+    label_store_findings,
+    structure_findings,
+)
 from llzo_al.config.validation import check_document
 from llzo_al.errors import UserError
 
@@ -76,7 +81,11 @@ def load_campaign(path: Path) -> LoadedCampaign:
 
 
 def _on_this_machine(document: SectionValue, values: dict[str, Any], base: Path) -> list[Problem]:
-    findings = [*structure_findings(values, base), *directory_findings(values, base)]
+    findings = [
+        *structure_findings(values, base),
+        *directory_findings(values, base),
+        *label_store_findings(values, base),
+    ]
     return [Problem(line_at(document, path), path, message) for path, message in findings]
 
 

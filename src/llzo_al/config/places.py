@@ -39,6 +39,33 @@ def directory_findings(values: Mapping[str, Any], base: Path) -> list[Finding]:
     return []
 
 
+def label_store_path(label_store: str, base: Path) -> Path:
+    """Absolute path of `dataset.label_store`, the label store that campaigns share, of a file in `base`."""
+    return (base / Path(label_store).expanduser()).resolve()
+
+
+def label_store_findings(values: Mapping[str, Any], base: Path) -> list[Finding]:
+    """Whether the shared label store can be one."""
+    given = values.get("dataset", {}).get("label_store")
+    if given is None:
+        return []
+    key: KeyPath = ("dataset", "label_store")
+    if "$" in given:
+        return [(key, f"{given!r} given; environment variables are not expanded, write the path itself")]
+    path = label_store_path(given, base)
+    if path.is_dir():
+        return [(key, f"{path} is a directory; name a file in it, such as {given.rstrip('/')}/labels.sqlite")]
+    if path.name == "labels.sqlite" and (path.parent.parent / "campaign.json").exists():
+        return [
+            (
+                key,
+                f"{path} is a campaign's own store, which holds its splits too; name another file, the same "
+                "in all campaigns that share labels (it is made if it is not there)",
+            )
+        ]
+    return []
+
+
 def structure_findings(values: Mapping[str, Any], base: Path) -> list[Finding]:
     """Whether the structures exist, can be read, and hold only the campaign's elements."""
     from ase.data import atomic_numbers

@@ -65,12 +65,17 @@ def _nested(path: str, field: FieldInfo, inner: Nested) -> Iterator[str]:
         yield f"{_one_line(field.description)} {many} `{variants.key}` is one of {choices}.\n"
         for tag, model in variants.models.items():
             yield from _section(f"`{path}` with `{variants.key}: {tag}`", model, 3)
+            yield from _below(f"{path}[{tag}]", model)
         return
     yield from _section(f"`{path}`", inner.content, 2)
-    for name, child in inner.content.model_fields.items():
-        below = nested(child)
-        if below is not None:
-            yield from _nested(f"{path}.{name}", child, below)
+    yield from _below(path, inner.content)
+
+
+def _below(path: str, model: type[Section]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner = nested(field)
+        if inner is not None:
+            yield from _nested(f"{path}.{name}", field, inner)
 
 
 def _section(title: str, model: type[Section], level: int) -> Iterator[str]:
