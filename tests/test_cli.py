@@ -14,7 +14,18 @@ from llzo_al.config.load import load_campaign
 from llzo_al.console import CONSOLE, ERRORS
 from llzo_al.errors import ExitCode, StageError, UserError
 
-COMMANDS = ["init", "validate", "run", "status", "report", "doctor", "lpad"]
+COMMANDS = [
+    "init",
+    "validate",
+    "run",
+    "status",
+    "report",
+    "doctor",
+    "lpad",
+    "labels",
+    "structures",
+    "coverage",
+]
 
 
 @pytest.fixture
@@ -48,7 +59,7 @@ def test_help_of_every_command_has_an_example(call, command):
 
 def test_the_commands_above_are_all_there_are(call):
     named = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
-    assert named == set(COMMANDS)
+    assert named | {group.name for group in cli.app.registered_groups} == set(COMMANDS)
     code, out, err = call()
     assert code == ExitCode.USER_ERROR
     assert "Usage" in out

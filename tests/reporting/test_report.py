@@ -95,7 +95,7 @@ def test_the_page_says_what_it_must():
         "coverage ratio 0.981 of at least 0.95",
         "Classical reference, not DFT.",
         "N = 20 cells along each axis",
-        "Fit set: the training set's environments, columns standardised.",
+        "Fit: the training set's environments, columns standardised",
         "Edges: equal cells over the common range",
         "low by construction",
         "Li-O at 1.02 Å, closer than 1.2 Å",
