@@ -52,7 +52,9 @@ def test_table_warnings_and_files(call, sets, tmp_path):
     assert "farther from the nearest training environment" in " ".join(out.split())
     assert not err
     figures = json.loads((tmp_path / "out" / "coverage.json").read_text())
-    assert set(figures["elements"]) == set(json.loads(call("--train", train, "--test", test, "--json")[1])["elements"])
+    assert set(figures["elements"]) == set(
+        json.loads(call("--train", train, "--test", test, "--json")[1])["elements"]
+    )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "coverage.json",
         "planes-Li.png",

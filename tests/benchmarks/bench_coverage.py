@@ -6,7 +6,7 @@ Run it from the repository's root, on an otherwise idle machine with room for th
     python tests/benchmarks/bench_coverage.py [--sizes 100000 1000000] [--folder DIR] [--json FILE]
 
 The environments are those of a hidden process with `--latent` dimensions of falling width, of which about 40
-principal components hold 95 % of the variance, as SOAP of LLZO at 300 to 1500 K has; planes, and with them the
+principal components hold 95 % of the variance, as many as of SOAP on hot LLZO; planes, and with them the
 time, go with the square of their number. A tenth as many training environments come with each set. Both are
 written in chunks to disk first; that is not timed. Each set is measured in a process of its own, whose peak
 memory is told as the system counts it (pages of mapped files included). On a busy machine the processor's
@@ -84,7 +84,7 @@ def write_sets(folder: Path, size: int, arguments: argparse.Namespace) -> None:
 
 
 class Process:
-    """Descriptors that few hidden coordinates make, and a little noise; trajectories have centres of their own.
+    """Descriptors made of few hidden coordinates and a little noise; trajectories have their own centres.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Which measure of novelty predicts the true error of a frame, and what each one costs.
 
-The truth is a NEP potential of LLZO, which labels any frame in milliseconds: a DeePMD-kit committee is trained
+The truth is a NEP potential of LLZO, which labels a frame in milliseconds: a DeePMD-kit committee is trained
 on the calmer frames of a labelled set, and meets frames that it has not seen: the rest of that set, molecular
 dynamics by the NEP at 300 to 1500 K, and rattled and scaled cells. The true error of a frame is the root mean
 square error of its forces. Methods are compared by Spearman's rank correlation between what they say of a
@@ -8,17 +8,19 @@ frame and its true error, over all frames and within each kind of frames.
 
 It needs calorine, maml and quests from PyPI beside this program. Run it from the repository's root:
 
-    python tests/benchmarks/bench_coverage_methods.py all --folder work --nep nep_std.txt --frames 100frames.extxyz
+    python tests/benchmarks/bench_coverage_methods.py all --folder work --nep nep_std.txt --frames set.extxyz
 
-or step by step (``data``, ``train``, ``errors``, ``compare``); each step keeps its results in the folder. Every
+or step by step (``data``, ``train``, ``errors``, ``describe``, ``compare``): each keeps its results in the
+folder. Every
 method runs in a process of its own, after a first call on a few frames (which compiles, where there is
 something to compile); its seconds and its peak memory are those of the process, descriptors not included
 unless they are its own.
 
 What stands for DIRECT is maml's own pipeline (standardisation, weighted PCA, BIRCH) on mean SOAP descriptors
-of the frames, since its M3GNet encoder needs weights from the network. Its coverage score (Qi et al., npj Comput.
-Mater. 10, 43 (2024): the share of histogram bins of the leading components that the chosen frames hold) is one
-number for a whole set; for a frame the share of its bins that no training frame holds is taken, and the
+of the frames, since its M3GNet encoder needs weights from the network. Its coverage score (Qi et al., npj
+Comput. Mater. 10, 43 (2024): the share of histogram bins of the leading components that the chosen frames
+hold) is one number for a whole set; for a frame the share of its bins that no training frame holds is taken,
+and the
 distance to the nearest training frame in its weighted components. QUESTS is used with its defaults.
 """
 
@@ -94,12 +96,16 @@ def make_data(arguments: argparse.Namespace) -> None:
     train = [frames[n] for n in order[: arguments.train_frames]]
     test = [(frames[n], "the set's other frames") for n in order[arguments.train_frames :]]
     for number, temperature_K in enumerate(TEMPERATURES_K):
-        run = molecular_dynamics(calmest, CPUNEP(str(arguments.nep)), temperature_K, arguments.md_steps, number)
+        run = molecular_dynamics(
+            calmest, CPUNEP(str(arguments.nep)), temperature_K, arguments.md_steps, number
+        )
         test += [(one, f"MD {temperature_K} K") for one in run]
     test += displaced(calmest)
     label = CPUNEP(str(arguments.nep))
     for name, chosen in (("train", [(one, "train") for one in train]), ("test", test)):
-        ase.io.write(arguments.folder / f"{name}.extxyz", [labelled(one, label, kind) for one, kind in chosen])
+        ase.io.write(
+            arguments.folder / f"{name}.extxyz", [labelled(one, label, kind) for one, kind in chosen]
+        )
 
 
 def labelled(atoms: Atoms, calculator: Any, kind: str) -> Atoms:
@@ -111,7 +117,9 @@ def labelled(atoms: Atoms, calculator: Any, kind: str) -> Atoms:
     return copy
 
 
-def molecular_dynamics(start: Atoms, calculator: Any, temperature_K: float, steps: int, seed: int) -> list[Atoms]:
+def molecular_dynamics(
+    start: Atoms, calculator: Any, temperature_K: float, steps: int, seed: int
+) -> list[Atoms]:
     """Eight frames of the second half of a run in the canonical ensemble."""
     from ase.md.langevin import Langevin
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
@@ -245,7 +253,9 @@ def describe(arguments: argparse.Namespace) -> None:
         made = environments_of(read_frames(arguments.folder, name), SoapDescriber(Descriptor(), ELEMENTS))
         values = {f"values_{s}": made.values[s] for s in ELEMENTS}
         np.savez(
-            arguments.folder / f"soap-{name}.npz", **values, **{f"frame_{s}": made.frame_index[s] for s in ELEMENTS}
+            arguments.folder / f"soap-{name}.npz",
+            **values,
+            **{f"frame_{s}": made.frame_index[s] for s in ELEMENTS},
         )
 
 
@@ -289,7 +299,8 @@ def plain(folder: Path, most: int | None) -> Values:
             holds = [np.histogram2d(*points[:, plane].T, bins=edges)[0] > 0 for points in (known, seen)]
             shares.append((holds[0] & holds[1]).sum() / holds[1].sum())
             cell = [
-                np.clip(np.digitize(seen[:, axis], edge) - 1, 0, 19) for axis, edge in zip(plane, edges, strict=True)
+                np.clip(np.digitize(seen[:, axis], edge) - 1, 0, 19)
+                for axis, edge in zip(plane, edges, strict=True)
             ]
             lacking += ~holds[0][cell[0], cell[1]]
         coverage += np.mean(shares) * len(seen)
@@ -358,7 +369,7 @@ def quests(folder: Path, most: int | None) -> Values:
     training = ase.io.read(folder / "train.extxyz", ":" if most is None else f":{most}")
     tested = ase.io.read(folder / "test.extxyz", ":" if most is None else f":{most}")
     known, seen = get_descriptors(training), get_descriptors(tested)
-    # An environment far from all has a kernel sum of zero: as odd as the oddest number that double precision has.
+    # The kernel sum of an environment far from all is zero: as odd as double precision can tell.
     entropy = np.minimum(delta_entropy(seen, known), 745.0)
     frames = np.repeat(np.arange(len(tested)), [len(one) for one in tested])
     order = np.concatenate([[0], np.cumsum(np.bincount(frames))[:-1]])
@@ -448,9 +459,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     ]
     for row in rows:
         cost = [f"{row[key]:.{digits}f}" if key in row else "–" for key, digits in _COSTS]
-        lines.append(
-            f"| {row['method']} | {row['all']:.3f} | {row['MD']:.3f} | {row['within']:.3f} | {' | '.join(cost)} |"
-        )
+        ranks = [f"{row[key]:.3f}" for key in ("all", "MD", "within")]
+        lines.append(f"| {row['method']} | {' | '.join(ranks + cost)} |")
     return "\n".join(lines)
 
 

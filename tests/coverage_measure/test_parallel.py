@@ -24,7 +24,8 @@ def test_processes_change_no_figure(tmp_path):
         sets.append(write_environments(tmp_path / name, environments.elements, frames))
     runs = np.arange(25) // 5
     alone, together = (
-        assess_coverage(*sets, Coverage(bins=10), trajectories=runs, processes=processes) for processes in (1, 2)
+        assess_coverage(*sets, Coverage(bins=10), trajectories=runs, processes=processes)
+        for processes in (1, 2)
     )
     assert together.as_dict() == alone.as_dict()
     np.testing.assert_array_equal(together.frames.novelty, alone.frames.novelty)

@@ -48,7 +48,7 @@ def test_cells_agree_with_the_report_where_there_is_one_plane():
 
 
 def test_what_is_off_the_space_is_in_no_cell():
-    """The third feature is constant in training: what differs in it would be drawn on training's own cells."""
+    """The third feature is constant in training: what differs in it projects on training's own cells."""
     training = one_element([[3, 3, 1], [-3, -3, 1], [1, -1, 1], [-1, 1, 1]])
     visited = one_element([[3, 3, 1], [-1, 1, 5], [0, 0, 5], [1, -1, 5]])
     report, ((plane,),) = maps_of(training, visited)

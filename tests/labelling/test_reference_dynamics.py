@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,12 @@ def test_energies_of_the_dynamics_are_told_to_the_autocorrelation(tmp_path):
     for index, (frame, _) in enumerate(pairs):
         told = frame.provenance.details["potential_energy_eV"]
         assert told == pytest.approx(labels[index].energy_eV, abs=1e-3)
+
+
+def test_dynamics_that_take_too_much_memory_are_stopped(tmp_path):
+    run = isothermal_run(tmp_path)
+    atoms = run.frame.to_atoms()
+    atoms.positions[:, 2] += 0.555 - atoms.positions[0, 2]  # where this calculator outgrows its limit
+    run = replace(run, frame=replace(run.frame, positions_A=atoms.positions))
+    with pytest.raises(EngineError, match=r"memory limit of 0\.7 GB"):
+        emt("calculators.Greedy", memory_limit_GB=0.7).snapshots(run, tmp_path / "work", threads=1)

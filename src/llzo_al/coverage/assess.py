@@ -179,7 +179,14 @@ def assess_coverage(
             frame = (fixed or {}).get(name)
             jobs.append(
                 partial(
-                    _assess, name, sides, settings, runs, seed=(seed, number), per_frame=per_frame, fixed=frame
+                    _assess,
+                    name,
+                    sides,
+                    settings,
+                    runs,
+                    seed=(seed, number),
+                    per_frame=per_frame,
+                    fixed=frame,
                 )
             )
     results = run_jobs(jobs, [len(job.args[1][1]) for job in jobs], processes)

@@ -114,14 +114,14 @@ class Located:
         """
         return self._cells(plane, coarser, rows).astype(np.int64)
 
-    def _cells(self, plane: tuple[int, int], coarser: int, rows: slice) -> NDArray[np.unsignedinteger[Any]]:
+    def _cells(self, plane: tuple[int, int], coarser: int, rows: slice) -> NDArray[Any]:
         """The same in the smallest unsigned integers that hold them, which are the fastest."""
         bins = self.grid.bins // coarser
-        kind = np.uint16 if 2 * bins**2 <= 1 << 16 else np.uint32
+        kind: Any = np.uint16 if 2 * bins**2 <= 1 << 16 else np.uint32
         first, second = (self.bins[rows, axis] for axis in plane)
         if coarser > 1:
             first, second = first // coarser, second // coarser
-        cells = first.astype(kind)
+        cells: NDArray[Any] = first.astype(kind)
         cells *= kind(bins)
         cells += second
         cells += self.layer[rows] * kind(bins**2)

@@ -247,7 +247,7 @@ def _measure(
     if draws is not None and bins is None:
         for tally in tally_planes(known, seen, [block], coarser=levels.finest // chosen.bins):
             draws.add(tally)
-    return Measured(levels=figures, chosen=chosen, resampled=draws and draws.resampled())
+    return Measured(levels=figures, chosen=chosen, resampled=draws.resampled() if draws else None)
 
 
 def missed(known: Located, seen: Located, *, frames: IntArray, coarser: int) -> Missed:

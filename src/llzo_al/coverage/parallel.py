@@ -17,9 +17,7 @@ from llzo_al.process import die_with_parent, usable_cores
 Result = TypeVar("Result")
 
 
-def run_jobs(
-    jobs: Sequence[Callable[[], Result]], sizes: Sequence[int], processes: int
-) -> list[Result]:
+def run_jobs(jobs: Sequence[Callable[[], Result]], sizes: Sequence[int], processes: int) -> list[Result]:
     """Results of the jobs, in their order.
 
     Parameters

@@ -119,7 +119,7 @@ class ASELabeller:
             directory,
             environment=self._environment(self.threads),
             task=f"label with {self.name}",
-            limits=Limits(silence_s=self._settings.timeout_s, memory_GB=self._settings.memory_limit_GB),
+            limits=self._limits(),
             takes_charges=True,
             progress=progress,
         )
@@ -138,7 +138,7 @@ class ASELabeller:
             child_spec(settings),
             directory,
             environment=self._environment(threads),
-            silence_s=self._settings.timeout_s,
+            limits=self._limits(),
             labels=physics(settings, self._elements) == self.physics(),
             progress=progress,
         )
@@ -152,12 +152,15 @@ class ASELabeller:
             self._spec(),
             directory,
             environment=self._environment(threads),
-            silence_s=self._settings.timeout_s,
+            limits=self._limits(),
             progress=progress,
         )
 
     def _spec(self, attempt: int = 1) -> dict[str, Any]:
         return child_spec(self._settings, attempt=attempt)
+
+    def _limits(self) -> Limits:
+        return Limits(silence_s=self._settings.timeout_s, memory_GB=self._settings.memory_limit_GB)
 
     def _environment(self, threads: int) -> dict[str, str]:
         return engine_environment(threads=threads)

@@ -16,7 +16,7 @@ from llzo_al.errors import EngineError, UserError
 from llzo_al.files import fingerprint
 from llzo_al.labelling.ase_child import frame_atoms
 from llzo_al.labelling.base import checked_label
-from llzo_al.labelling.jobs import START_S, frame_record
+from llzo_al.labelling.jobs import START_S, Limits, frame_record
 from llzo_al.labelling.streaming import stream_child
 from llzo_al.progress import ProgressFile
 from llzo_al.structures.reference_md import MDRun
@@ -40,7 +40,7 @@ def ase_snapshots(
     directory: Path,
     *,
     environment: Mapping[str, str],
-    silence_s: float | None = None,
+    limits: Limits | None = None,
     labels: bool = True,
     progress: Path | None = None,
 ) -> list[tuple[Frame, Label | None]]:
@@ -59,8 +59,8 @@ def ase_snapshots(
         Working directory, kept until the run is done.
     environment
         Environment of the child.
-    silence_s
-        Time limit of one step.
+    limits
+        Time limit of one step, and memory.
     labels
         Whether the numbers of the dynamics are the snapshots' labels.
     progress
@@ -88,7 +88,7 @@ def ase_snapshots(
         spec,
         directory,
         environment=environment,
-        silence_s=silence_s,
+        limits=limits or Limits(),
         shown=ProgressFile(progress, task=run.group, total=run.total_steps),
         blame=blame,
     )
@@ -101,7 +101,7 @@ def ase_relaxation(
     directory: Path,
     *,
     environment: Mapping[str, str],
-    silence_s: float | None = None,
+    limits: Limits | None = None,
     progress: Path | None = None,
 ) -> list[tuple[Frame, Label | None]]:
     """Relaxation with the forces of a calculator; see `llzo_al.labelling.base.Labeller.relaxation`.
@@ -129,7 +129,7 @@ def ase_relaxation(
         spec,
         directory,
         environment=environment,
-        silence_s=silence_s,
+        limits=limits or Limits(),
         shown=ProgressFile(progress, task=run.group, total=run.steps_max),
         blame="labelling.{key}",
     )
@@ -158,7 +158,7 @@ def _run_child(
     directory: Path,
     *,
     environment: Mapping[str, str],
-    silence_s: float | None,
+    limits: Limits,
     shown: ProgressFile,
     blame: str,
 ) -> str:
@@ -170,7 +170,8 @@ def _run_child(
             spec,
             directory=directory,
             environment=environment,
-            silence_s=None if silence_s is None else silence_s + TELL_S,
+            silence_s=None if limits.silence_s is None else limits.silence_s + TELL_S,
+            memory_GB=limits.memory_GB,
             start_s=START_S,
         ):
             if "refused" in message:
