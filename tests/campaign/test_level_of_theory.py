@@ -1,4 +1,4 @@
-"""A campaign is looked at where its labeller cannot say what changes a label: VASP's POTCARs are elsewhere."""
+"""A campaign is looked at where its labeller cannot say what changes a label (no POTCARs)."""
 
 import pytest
 

@@ -82,7 +82,7 @@ def test_no_held_out_frame_was_ever_trained_on(run):
 def test_the_finished_potential_is_drawn_on_the_labelled_dimers(run, report):
     (curve,) = report["final"]["dimers"]
     assert curve["pair"] == "Li-O"
-    assert curve["distances_A"][0] == 1.4
+    assert curve["distances_A"][0] == pytest.approx(1.4)
     assert len(curve["distances_A"]) == len(curve["energies_eV"]) == len(curve["uses"]) == 4
     assert [len(energies) for energies in curve["model_energies_eV"]] == [60, 60]
     assert curve["energy_rmse_eV"] > 0

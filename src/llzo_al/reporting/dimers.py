@@ -24,11 +24,10 @@ def dimers_figure(facts: CampaignFacts) -> str | None:
     curves = facts.final.dimers if facts.final is not None else ()
     if not curves:
         return None
-    columns = min(len(curves), _COLUMNS)
-    rows = math.ceil(len(curves) / columns)
+    rows = math.ceil(len(curves) / _COLUMNS)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(1.75 * columns, 3.0), 1.9 * rows + 0.3), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        figure = Figure(figsize=(1.75 * _COLUMNS, 1.9 * rows + 0.3), layout="constrained")
+        panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
         for axes, curve in zip(panels, curves, strict=False):
             _panel(axes, curve)
         for axes in panels[len(curves) :]:
