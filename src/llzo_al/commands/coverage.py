@@ -48,6 +48,9 @@ FormatOption = Annotated[
 ]
 EveryOption = Annotated[int, typer.Option("--every", help="Take one of so many frames.", min=1)]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of splits and samples.", min=0)]
+ProcessesOption = Annotated[
+    int, typer.Option("--processes", help="Elements that are measured at once.", min=1)
+]
 PaperOption = Annotated[
     bool, typer.Option("--paper", help="The measure of You et al. (2024) as it is: no subspace check.")
 ]
@@ -63,6 +66,7 @@ def coverage(
     file_format: FormatOption = "auto",
     every: EveryOption = 1,
     seed: SeedOption = 1,
+    processes: ProcessesOption = 1,
     paper: PaperOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -97,6 +101,7 @@ def coverage(
         file_format=file_format,
         every=every,
         seed=seed,
+        processes=processes,
         out=out,
         progress=_Progress(),
     )

@@ -33,6 +33,7 @@ def compare_datasets(
     file_format: str = "auto",
     every: int = 1,
     seed: int = 1,
+    processes: int = 1,
     out: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> CoverageReport:
@@ -57,6 +58,8 @@ def compare_datasets(
         Take one of so many frames.
     seed
         Seed of splits and samples.
+    processes
+        Elements that are measured at once, each in a process of its own.
     out
         Folder for ``coverage.json`` and a picture of each element's planes.
     progress
@@ -101,6 +104,7 @@ def compare_datasets(
             seed=seed,
             trajectories=groups["test"],
             per_frame=False,
+            processes=processes,
         )
         if out is not None:
             write_comparison(report, sets["train"], sets["test"], out)
@@ -139,15 +143,18 @@ class _Frames:
         for data in self._data:
             for one in read_frames(data, units=self._units, every=self._every):
                 group = data.name if one.group is None else f"{data.name}/{one.group}"
-                yield Frame(
-                    symbols=one.symbols,
-                    positions_A=one.positions_A,
-                    cell_A=one.cell_A,
-                    periodic=one.periodic,
-                    provenance=Provenance(
-                        source="existing_data", kind=data.name, group=group, frame=one.index
-                    ),
-                )
+                origin = Provenance(source="existing_data", kind=data.name, group=group, frame=one.index)
+                try:
+                    frame = Frame(
+                        symbols=one.symbols,
+                        positions_A=one.positions_A,
+                        cell_A=one.cell_A,
+                        periodic=one.periodic,
+                        provenance=origin,
+                    )
+                except ValueError as error:
+                    raise UserError(f"{data.path}: frame {one.index}: {error}; remove the frame") from error
+                yield frame
 
 
 def _tell(progress: Callable[[str, int, int], None] | None, name: str, total: int, done: int) -> None:
