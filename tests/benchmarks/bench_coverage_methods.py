@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 from llzo_al.config.coverage import Coverage, Descriptor
 from llzo_al.coverage.assess import assess_coverage
 from llzo_al.coverage.descriptors import SoapDescriber, environments_of
-from llzo_al.coverage.environments import Environments, fit_scalings
+from llzo_al.coverage.environments import Environments, fit_scalings, frame_means
 from llzo_al.dataset.frames import Frame, Provenance
 
 ELEMENTS = ("Li", "La", "Zr", "O")
@@ -348,7 +348,7 @@ def direct(folder: Path, most: int | None) -> Values:
 
     training, visited = described(folder, "train", most), described(folder, "test", most)
     scalings = fit_scalings(training)
-    features = np.concatenate([training.frame_means(scalings), visited.frame_means(scalings)])
+    features = np.concatenate([frame_means(training, scalings), frame_means(visited, scalings)])
     sampler = DIRECTSampler(
         structure_encoder=None,
         clustering=BirchClustering(n=training.n_frames, threshold_init=0.01),

@@ -9,6 +9,7 @@ from llzo_al.coverage.environments import (
     Scaling,
     concatenate,
     fit_scalings,
+    frame_means,
     require_finite,
 )
 from llzo_al.errors import StageError
@@ -63,7 +64,7 @@ def test_frame_means_by_hand():
         "O": Scaling(mean=two, scale=two),
     }
     # Frame 0: Li (5, 2) - (1, 0); O ((4, 4) - 2) / 2. Frame 1: mean Li (2, 0) - (1, 0); no O: (0 - 2) / 2.
-    np.testing.assert_allclose(environments.frame_means(scalings), [[4, 2, 1, 1], [1, 0, -1, -1]])
+    np.testing.assert_allclose(frame_means(environments, scalings), [[4, 2, 1, 1], [1, 0, -1, -1]])
 
 
 def test_scalings_do_not_blow_up_features_that_hardly_vary():

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from llzo_al.config.coverage import Coverage
 from llzo_al.coverage import assess as assess_module
+from llzo_al.coverage import stored as stored_module
 from llzo_al.coverage.assess import assess_coverage
-from llzo_al.coverage.environments import Environments, concatenate
+from llzo_al.coverage.environments import Environments, concatenate, fit_scalings, frame_means
 from llzo_al.coverage.stored import META, StoredEnvironments, write_environments
 from llzo_al.errors import StageError
 
@@ -243,6 +244,20 @@ def test_sets_on_disk_are_measured_as_those_in_memory(tmp_path, monkeypatch):
     np.testing.assert_array_equal(on_disk.frames.novelty, in_memory.frames.novelty)
     assert sets[0].count("O") == training.count("O")
     assert sets[0].count("Zr") == 0
+
+
+def test_means_and_scalings_are_the_same_from_disk_in_any_chunks(tmp_path, monkeypatch):
+    visited = cloud(2, n_frames=25)
+    on_disk = stored(visited, tmp_path)
+    scalings = fit_scalings(visited)
+    monkeypatch.setattr(stored_module, "CHUNK", 7)
+    for symbol, scaling in fit_scalings(on_disk).items():
+        table = visited.values[symbol].astype(np.float64)
+        np.testing.assert_allclose(scaling.mean, table.mean(axis=0), rtol=1e-10)
+        np.testing.assert_allclose(scaling.scale, table.std(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(
+        frame_means(on_disk, scalings), frame_means(visited, scalings), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_a_set_that_was_not_written_to_its_end_is_refused(tmp_path):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from llzo_al.campaign.iteration import (
 from llzo_al.config.assessment import Selection
 from llzo_al.coverage.assess import assess_coverage
 from llzo_al.coverage.deepmd import DeepmdDescriber
-from llzo_al.coverage.descriptors import Describer, SoapDescriber, environments_of
-from llzo_al.coverage.environments import Environments, IntArray, fit_scalings
+from llzo_al.coverage.descriptors import Describer, SoapDescriber, environments_of, stored_environments
+from llzo_al.coverage.environments import EnvironmentSet, IntArray, fit_scalings, frame_means
 from llzo_al.coverage.report import CoverageReport, VisitedFrames
 from llzo_al.dataset.frames import Frame
 from llzo_al.dataset.splits import assign_held_out
@@ -39,6 +40,10 @@ from llzo_al.selection.choose import Candidate, SelectionResult, Verdict, select
 
 PREDICTIONS = "predictions.npz"
 VISITED = "visited.npz"
+IN_MEMORY = 1_000_000
+"""Environments up to which a set is described in memory (1.7 GB with the default descriptor)."""
+BATCH = 200
+"""Frames that are described at once where the set is written to disk."""
 _Selected = tuple["Visited", str, dict[str, Any]]
 
 
@@ -182,10 +187,9 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
     if not visited:
         raise StageError(_nothing_visited(campaign, number))
     started = time.perf_counter()
-    training = training_environments(campaign, number, describer(campaign, number))
-    seen = environments_of(
-        [one.md.frame for one in visited], describer(campaign, number), cache=work / "descriptors.npz"
-    )
+    described_by = describer(campaign, number)
+    training = training_environments(campaign, number, described_by, work)
+    seen = describe([one.md.frame for one in visited], described_by, work / "visited")
     described = time.perf_counter()
     report = assess_coverage(
         training,
@@ -219,7 +223,8 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
         [*chosen_ids, *held_out_ids],
         [one for one, _, _ in (*chosen, *held_out)],
     )
-    (work / "descriptors.npz").unlink(missing_ok=True)
+    for name in ("visited", "training"):
+        shutil.rmtree(work / name, ignore_errors=True)
     np.savez(
         work / VISITED,
         deviation_eV_per_A=np.array([one.deviation_eV_per_A for one in visited]),
@@ -269,26 +274,60 @@ def describer(campaign: Campaign, number: int) -> Describer:
     return SoapDescriber(settings, elements)
 
 
-def training_environments(campaign: Campaign, number: int, described_by: Describer) -> Environments:
-    """Environments of what an iteration's committee was trained on, computed once per frame and campaign."""
+def describe(
+    frames: Sequence[Frame], described_by: Describer, folder: Path, *, cache: Path | None = None
+) -> EnvironmentSet:
+    """Environments of some frames: in memory, or in `folder` where they would not fit.
+
+    Parameters
+    ----------
+    frames
+        What to describe.
+    described_by
+        Makes the descriptors.
+    folder
+        For the descriptors of a large set; for those of a small one, of which an interrupted stage made some.
+    cache
+        File that keeps the descriptors of a small set for later.
+    """
+    if sum(frame.n_atoms for frame in frames) <= IN_MEMORY:
+        folder.mkdir(parents=True, exist_ok=True)
+        return environments_of(frames, described_by, cache=cache or folder / "descriptors.npz")
+    return stored_environments(batched(frames, BATCH), described_by, folder)
+
+
+def batched(frames: Sequence[Frame], size: int) -> Iterator[Sequence[Frame]]:
+    """Frames, some at a time."""
+    for start in range(0, len(frames), size):
+        yield frames[start : start + size]
+
+
+def training_environments(
+    campaign: Campaign, number: int, described_by: Describer, work: Path
+) -> EnvironmentSet:
+    """Environments of what an iteration's committee was trained on, computed once per frame and campaign.
+
+    Those of a large set are computed for each iteration, in `work`.
+    """
     identities = iteration_dataset(campaign, number).training
     frames = [
         record.frame for record in campaign.store.records(identities=identities, physics=campaign.physics)
     ]
-    return environments_of(frames, described_by, cache=campaign.directory.labels.parent / "descriptors.npz")
+    cache = campaign.directory.labels.parent / "descriptors.npz"
+    return describe(frames, described_by, work / "training", cache=cache)
 
 
 def _select(
     campaign: Campaign,
     number: int,
     visited: Sequence[Visited],
-    training: Environments,
-    seen: Environments,
+    training: EnvironmentSet,
+    seen: EnvironmentSet,
     report: CoverageReport,
 ) -> SelectionResult:
     frames = _details_of_frames(report)
     scalings = fit_scalings(training)
-    means = seen.frame_means(scalings)
+    means = frame_means(seen, scalings)
     weights = _cell_weights(frames)
     candidates = [
         Candidate(
@@ -309,7 +348,7 @@ def _select(
         candidates,
         selection_settings(campaign, number),
         seed=derived_seed(campaign.config.seed, "select", number),
-        existing_means=training.frame_means(scalings),
+        existing_means=frame_means(training, scalings),
     )
 
 

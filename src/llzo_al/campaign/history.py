@@ -7,6 +7,8 @@ visited.
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.iteration import derived_seed, iteration_dataset
 from llzo_al.coverage.assess import assess_coverage
 from llzo_al.coverage.descriptors import Describer, environments_of
-from llzo_al.coverage.environments import Environments, IntArray, concatenate
+from llzo_al.coverage.environments import Environments, EnvironmentSet, IntArray, concatenate
 from llzo_al.files import fingerprint, read_json, write_json
 
 FRAMES_PER_ITERATION = 120
@@ -58,7 +60,18 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
 
 def _measure(campaign: Campaign, n_closed: int, key: str) -> list[dict[str, Any]]:
     described_by = describer(campaign, n_closed - 1)
-    training = [training_environments(campaign, number, described_by) for number in range(n_closed)]
+    with tempfile.TemporaryDirectory(prefix="llzo-al-history-") as folder:
+        training = [
+            training_environments(campaign, number, described_by, Path(folder) / str(number))
+            for number in range(n_closed)
+        ]
+        return _rows(campaign, training, described_by, key)
+
+
+def _rows(
+    campaign: Campaign, training: list[EnvironmentSet], described_by: Describer, key: str
+) -> list[dict[str, Any]]:
+    n_closed = len(training)
     visited = [_visited(campaign, number, described_by) for number in range(n_closed)]
     settings = campaign.config.coverage.model_copy(update={"bootstrap_samples": 0})
     seed = derived_seed(campaign.config.seed, "coverage history", 0)

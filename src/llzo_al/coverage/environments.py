@@ -157,36 +157,6 @@ class Environments:
             index[symbol] = new[kept]
         return Environments(elements=self.elements, values=values, frame_index=index, n_frames=len(wanted))
 
-    def frame_means(self, scalings: Mapping[str, Scaling]) -> NDArray[np.float64]:
-        """Mean descriptor of each frame: the standardised means of its elements, one after the other.
-
-        An element that a frame does not hold enters with a descriptor of zeros, standardised as the others
-        are, which lies far from that of any atom.
-
-        Parameters
-        ----------
-        scalings
-            Standardisation of each element; see `fit_scalings`.
-
-        Returns
-        -------
-        numpy.ndarray
-            Shape (n_frames, n_elements * n_features), in the order of `elements`.
-        """
-        blocks = []
-        for symbol in self.elements:
-            frames = self.frame_index[symbol]
-            counts = np.bincount(frames, minlength=self.n_frames)
-            means = np.zeros((self.n_frames, self.n_features))
-            order = np.argsort(frames, kind="stable")
-            starts = np.concatenate(([0], np.cumsum(counts)[:-1])).astype(np.int64)
-            present = counts > 0
-            if present.any():
-                rows = self.values[symbol][order].astype(np.float64)
-                means[present] = np.add.reduceat(rows, starts[present], axis=0) / counts[present, None]
-            blocks.append(scalings[symbol].apply(means))
-        return np.concatenate(blocks, axis=1) if blocks else np.zeros((self.n_frames, 0))
-
 
 def concatenate(sets: Sequence[Environments]) -> Environments:
     """One set of the frames of all, in the order given.
@@ -234,7 +204,7 @@ class Scaling:
         return (np.asarray(values, dtype=np.float64) - self.mean) / self.scale
 
 
-def fit_scalings(environments: Environments) -> dict[str, Scaling]:
+def fit_scalings(environments: EnvironmentSet) -> dict[str, Scaling]:
     """Standardisation of each element by the mean and standard deviation of its environments.
 
     A feature's scale is not taken to be smaller than a thousandth of the element's largest one, so that
@@ -243,17 +213,70 @@ def fit_scalings(environments: Environments) -> dict[str, Scaling]:
     """
     scalings = {}
     for symbol in environments.elements:
-        values = environments.values[symbol]
-        if not len(values):
+        count, mean, squares = _moments(environments, symbol)
+        if not count:
             ones = np.ones(environments.n_features)
             scalings[symbol] = Scaling(mean=np.zeros_like(ones), scale=ones)
             continue
-        mean = values.mean(axis=0, dtype=np.float64)
-        deviation = values.std(axis=0, dtype=np.float64)
+        deviation = np.sqrt(squares / count)
         largest = float(deviation.max(initial=0.0))
         floor = 1e-3 * largest if largest > 0 else 1.0
         scalings[symbol] = Scaling(mean=mean, scale=np.maximum(deviation, floor))
     return scalings
+
+
+def _moments(
+    environments: EnvironmentSet, symbol: str
+) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """Number, mean and sum of squared deviations of an element's descriptors, combined chunk by chunk.
+
+    Chan, Golub and LeVeque, Am. Stat. 37, 242 (1983).
+    """
+    count, mean, squares = 0, np.zeros(environments.n_features), np.zeros(environments.n_features)
+    for chunk in environments.chunks(symbol):
+        if not len(chunk):
+            continue
+        here = chunk.mean(axis=0, dtype=np.float64)
+        squares += chunk.var(axis=0, dtype=np.float64) * len(chunk)
+        total = count + len(chunk)
+        squares += (here - mean) ** 2 * (count * len(chunk) / total)
+        mean = mean + (here - mean) * (len(chunk) / total)
+        count = total
+    return count, mean, squares
+
+
+def frame_means(environments: EnvironmentSet, scalings: Mapping[str, Scaling]) -> NDArray[np.float64]:
+    """Mean descriptor of each frame: the standardised means of its elements, one after the other.
+
+    An element that a frame does not hold enters with a descriptor of zeros, standardised as the others are,
+    which lies far from that of any atom.
+
+    Parameters
+    ----------
+    environments
+        In memory or on disk.
+    scalings
+        Standardisation of each element; see `fit_scalings`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_frames, n_elements * n_features), in the order of the elements.
+    """
+    blocks = []
+    for symbol in environments.elements:
+        frames = environments.frames(symbol)
+        sums, start = np.zeros((environments.n_frames, environments.n_features)), 0
+        for chunk in environments.chunks(symbol):
+            own = frames[start : start + len(chunk)]
+            start += len(chunk)
+            order = np.argsort(own, kind="stable")
+            present, starts = np.unique(own[order], return_index=True)
+            if len(present):
+                sums[present] += np.add.reduceat(chunk[order].astype(np.float64), starts, axis=0)
+        counts = np.bincount(frames, minlength=environments.n_frames)
+        blocks.append(scalings[symbol].apply(sums / np.maximum(counts, 1)[:, None]))
+    return np.concatenate(blocks, axis=1) if blocks else np.zeros((environments.n_frames, 0))
 
 
 def require_finite(environments: EnvironmentSet, name: str) -> None:

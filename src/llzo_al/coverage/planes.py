@@ -68,15 +68,13 @@ def plane_maps(
     symbols = visited.elements if element.symbol == ALL else (element.symbol,)
     leading = min(_COMPONENTS, frame.space.n_components)
     maps = []
-    projections = []
-    for environments in (training, visited):
-        chunks = (chunk for symbol in symbols for chunk in environments.chunks(symbol))
-        projections.append(frame.space.project(chunks))
+    projections = [_projected(environments, symbols, frame, leading) for environments in (training, visited)]
     for first, second in combinations(range(leading), 2):
         axes = [first, second]
         grid = Grid(low=frame.low[axes], high=frame.high[axes], bins=element.bins)
         known, seen = (
-            grid.locate(_only(projection, axes, frame.residual_limit)) for projection in projections
+            grid.locate(replace(projection, coordinates=projection.coordinates[:, axes]))
+            for projection in projections
         )
         (tally,) = tally_planes(known, seen)
         held = np.zeros(2 * element.bins**2, dtype=bool)
@@ -98,12 +96,30 @@ def plane_maps(
     return maps
 
 
-def _only(projection: Projection, axes: list[int], limit: float) -> Projection:
-    """Two components of a projection."""
-    return replace(
-        projection,
-        coordinates=np.ascontiguousarray(projection.coordinates[:, axes]),
-        off=projection.off | (projection.residual > limit),
+def _projected(
+    environments: EnvironmentSet, symbols: Sequence[str], frame: ReferenceFrame, leading: int
+) -> Projection:
+    """The leading components of a set, of which only those are kept in memory."""
+    parts = []
+    for symbol in symbols:
+        for chunk in environments.chunks(symbol):
+            whole = frame.space.project(chunk)
+            parts.append(
+                replace(
+                    whole,
+                    coordinates=np.ascontiguousarray(whole.coordinates[:, :leading]),
+                    off=whole.off | (whole.residual > frame.residual_limit),
+                )
+            )
+    if not parts:
+        nothing = np.zeros((0, environments.n_features), dtype=np.float32)
+        whole = frame.space.project(nothing)
+        parts.append(replace(whole, coordinates=whole.coordinates[:, :leading]))
+    return Projection(
+        coordinates=np.concatenate([part.coordinates for part in parts]),
+        off=np.concatenate([part.off for part in parts]),
+        residual=np.concatenate([part.residual for part in parts]),
+        residual_share=np.concatenate([part.residual_share for part in parts]),
     )
 
 

@@ -43,7 +43,8 @@ class Candidate:
         What covering each of these cells is worth: the share of all visited environments that lie in it, the
         same for every frame that holds the cell, shape (n_cells,).
     mean_descriptor
-        Standardised mean descriptor, shape (n_features_total,); see `Environments.frame_means`.
+        Standardised mean descriptor, shape (n_features_total,); see
+        `llzo_al.coverage.environments.frame_means`.
     n_atoms
         Number of atoms.
     """
