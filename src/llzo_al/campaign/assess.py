@@ -309,7 +309,13 @@ def training_environments(
 
     Those of a large set are computed for each iteration, in `work`.
     """
-    identities = iteration_dataset(campaign, number).training
+    return describe_training(campaign, iteration_dataset(campaign, number).training, described_by, work)
+
+
+def describe_training(
+    campaign: Campaign, identities: Sequence[str], described_by: Describer, work: Path
+) -> EnvironmentSet:
+    """Environments of the frames with these identities."""
     frames = [
         record.frame for record in campaign.store.records(identities=identities, physics=campaign.physics)
     ]

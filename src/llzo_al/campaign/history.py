@@ -13,13 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from llzo_al.campaign.assess import describer, training_environments, trajectory_numbers, visited_frames
+from llzo_al.campaign.assess import describe_training
 from llzo_al.campaign.campaign import Campaign
-from llzo_al.campaign.iteration import derived_seed, iteration_dataset
+from llzo_al.campaign.iteration import derived_seed
 from llzo_al.coverage.assess import assess_coverage
-from llzo_al.coverage.descriptors import Describer, environments_of
+from llzo_al.coverage.deepmd import DeepmdDescriber
+from llzo_al.coverage.descriptors import Describer, SoapDescriber, environments_of
 from llzo_al.coverage.environments import Environments, EnvironmentSet, IntArray, concatenate
-from llzo_al.files import fingerprint, read_json, write_json
+from llzo_al.dataset.frames import Frame
+from llzo_al.errors import LlzoAlError, StageError
+from llzo_al.exploration.trajectory import read_trajectory
+from llzo_al.files import MANIFEST, fingerprint, read_json, write_json
 
 FRAMES_PER_ITERATION = 120
 """Evenly spaced visited frames of each iteration that are measured."""
@@ -34,7 +38,8 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
     -------
     list of dict
         For each iteration ``iteration``, ``frame`` (a fingerprint of the frame of reference), ``ratio``,
-        ``coverage``, ``environment_coverage`` and, by element, ``element_ratios``.
+        ``coverage``, ``environment_coverage`` and, by element, ``element_ratios``; empty where it could not
+        be measured, which the log tells.
     """
     if n_closed < 1:
         return []
@@ -42,8 +47,8 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
         {
             "coverage": campaign.config.coverage.settings(),
             "seed": campaign.config.seed,
-            "datasets": [iteration_dataset(campaign, number).token for number in range(n_closed)],
-            "version": 1,
+            "datasets": [_manifest(campaign, number, "dataset")["inputs_hash"] for number in range(n_closed)],
+            "version": 2,
         }
     )
     path = campaign.directory.report / "coverage_history.json"
@@ -52,17 +57,26 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
         if kept.get("key") == key:
             iterations: list[dict[str, Any]] = kept["iterations"]
             return iterations
-    iterations = _measure(campaign, n_closed, key)
+    try:
+        iterations = _measure(campaign, n_closed, key)
+    except (LlzoAlError, OSError) as error:  # the rest of the report does not depend on it
+        campaign.say(f"the coverage of all iterations in one frame could not be measured: {error}")
+        return []
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"key": key, "iterations": iterations})
     return iterations
 
 
 def _measure(campaign: Campaign, n_closed: int, key: str) -> list[dict[str, Any]]:
-    described_by = describer(campaign, n_closed - 1)
+    described_by = _describer(campaign, n_closed - 1)
     with tempfile.TemporaryDirectory(prefix="llzo-al-history-") as folder:
         training = [
-            training_environments(campaign, number, described_by, Path(folder) / str(number))
+            describe_training(
+                campaign,
+                _manifest(campaign, number, "dataset")["outputs"]["training"],
+                described_by,
+                Path(folder) / str(number),
+            )
             for number in range(n_closed)
         ]
         return _rows(campaign, training, described_by, key)
@@ -104,8 +118,33 @@ def _rows(
 
 def _visited(campaign: Campaign, number: int, described_by: Describer) -> tuple[Environments, IntArray]:
     """Environments of evenly spaced visited frames, and the trajectory of each."""
-    frames = visited_frames(campaign, number)
+    frames: list[Frame] = []
+    runs: list[int] = []
+    explored = campaign.directory.iteration(number) / "explore"
+    for run, path in enumerate(sorted(explored.glob("run-*[0-9]"))):
+        if not (path / MANIFEST).exists():
+            continue
+        trajectory = path / read_json(path / MANIFEST)["outputs"]["trajectory"]
+        for one in read_trajectory(trajectory):
+            if one.time_ps >= campaign.config.exploration.equilibration_ps:
+                frames.append(one.frame)
+                runs.append(run)
+    if not frames:
+        raise StageError(f"iteration {number}: no visited frame is left in {explored}")
     chosen = np.unique(np.linspace(0, len(frames) - 1, FRAMES_PER_ITERATION).round().astype(int))
-    sample = [frames[index] for index in chosen]
-    environments = environments_of([one.md.frame for one in sample], described_by)
-    return environments, trajectory_numbers(sample)
+    environments = environments_of([frames[index] for index in chosen], described_by)
+    return environments, np.array(runs, dtype=np.int64)[chosen]
+
+
+def _manifest(campaign: Campaign, number: int, stage: str) -> dict[str, Any]:
+    """Manifest of a stage of a closed iteration: history, whatever the settings are now."""
+    manifest: dict[str, Any] = read_json(campaign.directory.iteration(number) / stage / MANIFEST)
+    return manifest
+
+
+def _describer(campaign: Campaign, number: int) -> Describer:
+    settings, elements = campaign.config.coverage.descriptor, campaign.config.elements
+    if settings.kind == "deepmd":
+        model = _manifest(campaign, number, "train/model-0")["outputs"]["model"]
+        return DeepmdDescriber(campaign.directory.iteration(number) / "train/model-0" / model, elements)
+    return SoapDescriber(settings, elements)

@@ -19,6 +19,7 @@ class Training(Section):
         smaller("rcut_smooth_A", "rcut_A"),
         at_most("learning_rate_end", "learning_rate"),
         at_most("learning_rate_end", "warm_start_learning_rate"),
+        at_most("warm_start_learning_rate_end", "warm_start_learning_rate"),
     )
 
     backend: Literal["auto", "tensorflow", "pytorch"] = "auto"
@@ -35,6 +36,9 @@ class Training(Section):
     """Training steps of an iteration that starts warm; by default `steps`."""
     warm_start_learning_rate: LearningRate = 5e-4
     """Learning rate at the start of a warm-started training."""
+    warm_start_learning_rate_end: LearningRate | None = None
+    """Learning rate at the end of a warm-started training, the final one included; by default
+    `learning_rate_end`."""
     rcut_A: CutoffA = 6.0
     """Cutoff of the descriptor (angstrom)."""
     rcut_smooth_A: Positive = 0.5

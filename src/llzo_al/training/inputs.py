@@ -75,7 +75,7 @@ def make_input(
         Room for neighbours of each element where `settings.neighbors` is "auto"; None leaves counting them to
         DeePMD-kit.
     warm_start
-        Begin with `settings.warm_start_learning_rate`.
+        Begin with `settings.warm_start_learning_rate` and end with `settings.warm_start_learning_rate_end`.
 
     Raises
     ------
@@ -85,7 +85,9 @@ def make_input(
     _refuse_owned(settings.overrides)
     neighbors = settings.neighbors
     room: Any = list(neighbors) if neighbors != AUTO else list(selection) if selection is not None else AUTO
-    start = settings.warm_start_learning_rate if warm_start else settings.learning_rate
+    start, stop = settings.learning_rate, settings.learning_rate_end
+    if warm_start:
+        start, stop = settings.warm_start_learning_rate, settings.warm_start_learning_rate_end or stop
     display, save = intervals(steps, settings.checkpoint_steps)
     generated: dict[str, Any] = {
         "model": {
@@ -103,7 +105,7 @@ def make_input(
         "learning_rate": {
             "type": "exp",
             "start_lr": start,
-            "stop_lr": settings.learning_rate_end,
+            "stop_lr": stop,
             "decay_steps": max(1, steps // 100),
         },
         "loss": {"type": "ener", **_prefactors(settings)},
