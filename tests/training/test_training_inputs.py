@@ -174,6 +174,17 @@ def test_warm_start_begins_with_its_own_learning_rate():
     assert made(settings)["learning_rate"]["start_lr"] == 1e-3
 
 
+def test_a_warm_start_has_an_end_and_energy_weights_of_its_own():
+    settings = Training(warm_start_learning_rate_end=1e-5, warm_start_energy_prefactors=[0.2, 10.0])
+    warm, cold = made(settings, warm_start=True), made(settings)
+    assert (warm["learning_rate"]["stop_lr"], cold["learning_rate"]["stop_lr"]) == (1e-5, 1e-7)
+    assert (warm["loss"]["start_pref_e"], warm["loss"]["limit_pref_e"]) == (0.2, 10.0)
+    assert (cold["loss"]["start_pref_e"], cold["loss"]["limit_pref_e"]) == (0.02, 1.0)
+    assert warm["loss"]["limit_pref_f"] == cold["loss"]["limit_pref_f"]
+    plain = made(Training(), warm_start=True)
+    assert (plain["learning_rate"]["stop_lr"], plain["loss"]["limit_pref_e"]) == (1e-7, 1.0)
+
+
 def test_every_atom_or_every_frame_counts_the_same():
     systems = sizes((30, 96), (60, 2))
     assert system_probabilities(systems, "atoms") == pytest.approx([0.96, 0.04])

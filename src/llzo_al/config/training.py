@@ -39,6 +39,9 @@ class Training(Section):
     warm_start_learning_rate_end: LearningRate | None = None
     """Learning rate at the end of a warm-started training, the final one included; by default
     `learning_rate_end`."""
+    warm_start_energy_prefactors: Prefactors | None = None
+    """Prefactors of the energy in the loss of a warm-started training, at its start and end; by default
+    `energy_prefactors`. A model that starts with good forces can afford to look at energies more."""
     rcut_A: CutoffA = 6.0
     """Cutoff of the descriptor (angstrom)."""
     rcut_smooth_A: Positive = 0.5

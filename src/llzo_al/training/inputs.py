@@ -75,7 +75,8 @@ def make_input(
         Room for neighbours of each element where `settings.neighbors` is "auto"; None leaves counting them to
         DeePMD-kit.
     warm_start
-        Begin with `settings.warm_start_learning_rate` and end with `settings.warm_start_learning_rate_end`.
+        Begin with `settings.warm_start_learning_rate` and end with `settings.warm_start_learning_rate_end`;
+        `settings.warm_start_energy_prefactors` weigh the energies.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def make_input(
             "stop_lr": stop,
             "decay_steps": max(1, steps // 100),
         },
-        "loss": {"type": "ener", **_prefactors(settings)},
+        "loss": {"type": "ener", **_prefactors(settings, warm_start=warm_start)},
         "training": {
             "training_data": {
                 "systems": [str(system.path) for system in systems],
@@ -219,8 +220,13 @@ def neighbor_descriptor(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return descriptor if isinstance(descriptor.get("sel"), list) or descriptor.get("sel") == AUTO else None
 
 
-def _prefactors(settings: Training) -> dict[str, float]:
-    pairs = {"e": settings.energy_prefactors, "f": settings.force_prefactors, "v": settings.virial_prefactors}
+def _prefactors(settings: Training, *, warm_start: bool) -> dict[str, float]:
+    energy = settings.warm_start_energy_prefactors if warm_start else None
+    pairs = {
+        "e": energy or settings.energy_prefactors,
+        "f": settings.force_prefactors,
+        "v": settings.virial_prefactors,
+    }
     return {
         f"{end}_pref_{name}": value
         for name, values in pairs.items()
