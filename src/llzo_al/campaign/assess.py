@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,7 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
     if not visited:
         raise StageError(_nothing_visited(campaign, number))
     started = time.perf_counter()
-    described_by = describer(campaign, number)
+    described_by = describer(campaign, lambda: committee(campaign, number)[0].file)
     training = training_environments(campaign, number, described_by, work)
     seen = describe([one.md.frame for one in visited], described_by, work / "visited")
     described = time.perf_counter()
@@ -266,12 +266,12 @@ def _nothing_visited(campaign: Campaign, number: int) -> str:
     )
 
 
-def describer(campaign: Campaign, number: int) -> Describer:
-    """What describes the environments of an iteration: SOAP, or its first model."""
+def describer(campaign: Campaign, model: Callable[[], Path]) -> Describer:
+    """What describes environments: SOAP, or a model, which is looked for only where it is needed."""
     settings, elements = campaign.config.coverage.descriptor, campaign.config.elements
-    if settings.kind == "deepmd":
-        return DeepmdDescriber(committee(campaign, number)[0].file, elements)
-    return SoapDescriber(settings, elements)
+    return (
+        DeepmdDescriber(model(), elements) if settings.kind == "deepmd" else SoapDescriber(settings, elements)
+    )
 
 
 def describe(

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from llzo_al.campaign.assess import describe_training
+from llzo_al.campaign.assess import describe_training, describer
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.iteration import derived_seed
 from llzo_al.coverage.assess import assess_coverage
-from llzo_al.coverage.deepmd import DeepmdDescriber
-from llzo_al.coverage.descriptors import Describer, SoapDescriber, environments_of
+from llzo_al.coverage.descriptors import Describer, environments_of
 from llzo_al.coverage.environments import Environments, EnvironmentSet, IntArray, concatenate
 from llzo_al.dataset.frames import Frame
 from llzo_al.errors import LlzoAlError, StageError
@@ -68,7 +67,7 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
 
 
 def _measure(campaign: Campaign, n_closed: int, key: str) -> list[dict[str, Any]]:
-    described_by = _describer(campaign, n_closed - 1)
+    described_by = describer(campaign, lambda: _model(campaign, n_closed - 1))
     with tempfile.TemporaryDirectory(prefix="llzo-al-history-") as folder:
         training = [
             describe_training(
@@ -142,9 +141,8 @@ def _manifest(campaign: Campaign, number: int, stage: str) -> dict[str, Any]:
     return manifest
 
 
-def _describer(campaign: Campaign, number: int) -> Describer:
-    settings, elements = campaign.config.coverage.descriptor, campaign.config.elements
-    if settings.kind == "deepmd":
-        model = _manifest(campaign, number, "train/model-0")["outputs"]["model"]
-        return DeepmdDescriber(campaign.directory.iteration(number) / "train/model-0" / model, elements)
-    return SoapDescriber(settings, elements)
+def _model(campaign: Campaign, number: int) -> Path:
+    """First model of a closed iteration's committee."""
+    stage = "train/model-0"
+    model = _manifest(campaign, number, stage)["outputs"]["model"]
+    return campaign.directory.iteration(number) / stage / model
