@@ -144,5 +144,5 @@ def _manifest(campaign: Campaign, number: int, stage: str) -> dict[str, Any]:
 def _model(campaign: Campaign, number: int) -> Path:
     """First model of a closed iteration's committee."""
     stage = "train/model-0"
-    model = _manifest(campaign, number, stage)["outputs"]["model"]
+    model: str = _manifest(campaign, number, stage)["outputs"]["model"]
     return campaign.directory.iteration(number) / stage / model
