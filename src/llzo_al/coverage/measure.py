@@ -123,13 +123,10 @@ class Resampled:
     ----------
     coverage, environment_coverage
         Means over the planes, shape (n_samples,) each.
-    n_blocks
-        Blocks of whole trajectories that were drawn from.
     """
 
     coverage: Floats
     environment_coverage: Floats
-    n_blocks: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -460,5 +457,4 @@ class _Draws:
         return Resampled(
             coverage=self._coverage / self._planes,
             environment_coverage=self._by_environment / self._planes,
-            n_blocks=self._weights.shape[1],
         )
