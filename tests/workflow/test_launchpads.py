@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -20,18 +21,23 @@ import launchpad_worlds as worlds
 import mongomock
 import mongomock.collection
 import mongomock.gridfs
+import pymongo
 import pytest
-from fireworks import FWAction, FWorker, LaunchPad
+from fireworks import Firework, FWAction, FWorker, LaunchPad
 from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.scripts import lpad_run
 
 from llzo_al.errors import UserError
 from llzo_al.workflow import launchpads
 from llzo_al.workflow.embedded import EmbeddedLaunchPad
-from llzo_al.workflow.launchpads import archive_all, lpad_command, open_launchpad, repair, rerun_of_worker
-from llzo_al.workflow.repair import CAMPAIGN_DIR
+from llzo_al.workflow.launchpads import lpad_command, open_launchpad
+from llzo_al.workflow.mongodb import MongoLaunchPad
+from llzo_al.workflow.owner import Owner
+from llzo_al.workflow.repair import archive_all, release, rerun_of_worker, settle, unexplained
 
-HERE = Path(__file__).parent
+OWNER = worlds.OWNER
+OTHERS = (Owner(directory="/there", identity="one"), Owner(directory="/here", identity="two"))
+"""A copy of the campaign's directory, and one at the same place of another machine."""
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +46,29 @@ def gridfs() -> None:
 
 
 @pytest.fixture
-def mongo(gridfs: None) -> LaunchPad:
-    """FireWorks' own LaunchPad: as on MongoDB, each operation on a document stands alone."""
+def mongomock_launchpad(gridfs: None) -> MongoLaunchPad:
     with mock.patch.object(fireworks_launchpad, "MongoClient", mongomock.MongoClient):
-        launchpad = LaunchPad(strm_lvl="CRITICAL")
-    launchpad.reset("", require_password=False)
+        launchpad = MongoLaunchPad(strm_lvl="CRITICAL")
+    worlds.empty(launchpad)
     return launchpad
+
+
+@pytest.fixture
+def server_launchpad() -> Iterator[MongoLaunchPad]:
+    with worlds.mongodb_database() as settings:
+        launchpad = MongoLaunchPad.from_dict({**settings, "strm_lvl": "CRITICAL"})
+        worlds.empty(launchpad)
+        yield launchpad
+        launchpad.connection.close()
+
+
+SERVER = pytest.param("server_launchpad", marks=pytest.mark.mongodb)
+
+
+@pytest.fixture(params=["mongomock_launchpad", SERVER])
+def mongo(request: pytest.FixtureRequest) -> MongoLaunchPad:
+    """Each operation on a document stands alone."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -56,7 +79,7 @@ def embedded(tmp_path: Path) -> Iterator[EmbeddedLaunchPad]:
     launchpad.close()
 
 
-@pytest.fixture(params=["embedded", "mongo"])
+@pytest.fixture(params=["embedded", "mongomock_launchpad", SERVER])
 def launchpad(request: pytest.FixtureRequest) -> LaunchPad:
     return request.getfixturevalue(request.param)
 
@@ -113,7 +136,7 @@ def test_a_launchpad_file_opens_fireworks_own(tmp_path: Path, gridfs: None) -> N
 
     with mock.patch.object(fireworks_launchpad, "MongoClient", connect):
         launchpad = open_launchpad(tmp_path, path)
-        assert (type(launchpad), launchpad.name) == (LaunchPad, "mine")
+        assert (type(launchpad), launchpad.name) == (MongoLaunchPad, "mine")
         assert connections[0]["serverSelectionTimeoutMS"] == 5000
         assert "serverSelectionTimeoutMS" not in connections[1]  # patience is for work, haste for the check
         launchpad.add_wf(worlds.firework("one", tmp_path))  # the empty database was set up
@@ -130,6 +153,8 @@ def test_a_launchpad_file_opens_fireworks_own(tmp_path: Path, gridfs: None) -> N
         ("host: [unclosed\n", "cannot be read as YAML"),
         ("host: localhost\nport: none\n", "cannot be used for MongoDB"),
         ("host: mongodb://user@/nowhere\nuri_mode: true\n", "cannot be used for MongoDB"),
+        ("host: mongodb://me:hunter2@db/x\n", "`host` is a URI; add `uri_mode: true`"),
+        ("host: localhost\nmongoclient_kwargs: tls\n", "`mongoclient_kwargs` is not a mapping"),
     ],
 )
 def test_a_wrong_launchpad_file(tmp_path: Path, content: str | None, message: str) -> None:
@@ -241,128 +266,164 @@ def get(url: str, server: subprocess.Popen[bytes]) -> str:
         time.sleep(0.1)
 
 
-# --- repair ---
+# --- what dead workers leave ---
 
 
-def test_repair_finds_nothing_in_a_sound_launchpad(launchpad: LaunchPad, tmp_path: Path) -> None:
+def test_what_is_in_order_is_left_alone(launchpad: LaunchPad, tmp_path: Path) -> None:
     launchpad.add_wf(worlds.growing_workflow(tmp_path / "log"))
-    assert not repair(launchpad).changed
+    settle(launchpad, OWNER)
     worlds.work_in_process(launchpad)
     before = worlds.names_and_states(launchpad)
-    assert not repair(launchpad).changed
+    settle(launchpad, OWNER)
+    assert rerun_of_worker(launchpad, "worker", OWNER) == []
+    assert unexplained(launchpad, OWNER) == set()
     assert worlds.names_and_states(launchpad) == before
     assert before["failing"] == "FIZZLED"  # a failure is not a lost run
 
 
-def test_repair_puts_running_and_reserved_fireworks_back(launchpad: LaunchPad, tmp_path: Path) -> None:
-    launchpad.add_wf(worlds.independent_workflow(tmp_path / "log", 4))
-    running, _ = launchpad.checkout_fw(FWorker("w"), "/nowhere")
-    reserved, _ = launchpad.reserve_fw(FWorker("w"), "/nowhere")
+def test_what_a_dead_worker_ran_goes_back(launchpad: LaunchPad, tmp_path: Path) -> None:
+    launchpad.add_wf(worlds.independent_workflow(tmp_path / "log", 5))
+    dead = worlds.worker("dead")
+    lost, _ = launchpad.checkout_fw(dead, "/nowhere")
+    reserved, _ = launchpad.reserve_fw(dead, "/nowhere")
+    finished, launch_id = launchpad.checkout_fw(dead, "/nowhere")
+    launchpad.complete_launch(launch_id, FWAction())
+    alive, _ = launchpad.checkout_fw(worlds.worker("alive"), "/nowhere")
 
-    report = repair(launchpad)
+    assert rerun_of_worker(launchpad, "dead", OWNER) == sorted([lost.fw_id, reserved.fw_id])
 
-    assert report.rerun == (running.fw_id,)
-    assert report.unreserved == (reserved.fw_id,)
-    assert (report.unlocked, report.refreshed, report.removed) == ((), (), ())
-    assert set(worlds.names_and_states(launchpad).values()) == {"READY"}
-    assert not repair(launchpad).changed
-    worlds.work_in_process(launchpad)
-    assert set(worlds.names_and_states(launchpad).values()) == {"COMPLETED"}
-
-
-def test_repair_reruns_a_launch_of_a_host_whose_clock_is_ahead(launchpad: LaunchPad, tmp_path: Path) -> None:
-    launchpad.add_wf(worlds.firework("one", tmp_path))
-    _, launch_id = launchpad.checkout_fw(FWorker("w"), "/nowhere")
-    launchpad.launches.update_one(
-        {"launch_id": launch_id}, {"$set": {"state_history.0.updated_on": "2030-01-01T00:00:00+00:00"}}
-    )
-    assert repair(launchpad).rerun == (1,)
+    states = {fw["fw_id"]: fw["state"] for fw in launchpad.fireworks.find()}
+    assert states[alive.fw_id] == "RUNNING"
+    assert states[finished.fw_id] == "COMPLETED"
+    assert Counter(states.values()) == {"READY": 3, "RUNNING": 1, "COMPLETED": 1}
+    assert rerun_of_worker(launchpad, "dead", OWNER) == []
+    assert rerun_of_worker(launchpad, "never seen", OWNER) == []
 
 
-def test_repair_unlocks(launchpad: LaunchPad, tmp_path: Path) -> None:
-    launchpad.add_wf(worlds.independent_workflow(tmp_path / "log", 2))
-    launchpad.workflows.update_one({"nodes": 1}, {"$set": {"locked": True}})
-    assert repair(launchpad).unlocked == (launchpad.workflows.find_one()["nodes"][0],)
-    assert "locked" not in launchpad.workflows.find_one()
+@pytest.mark.parametrize("other", OTHERS)
+def test_workers_of_one_name_in_two_campaigns(launchpad: LaunchPad, tmp_path: Path, other: Owner) -> None:
+    """The campaigns have one name; what the one's dead worker ran is put back, the other's goes on."""
+    for owner in (OWNER, other):
+        launchpad.add_wf(worlds.independent_workflow(tmp_path / "log", 1, name="campaign", owner=owner))
+        query = FWorker("campaign-local-0", query=owner.fireworks, env=owner.env)
+        launchpad.checkout_fw(query, "/nowhere")
+    launchpad.workflows.update_one(other.workflows, {"$set": {"locked": True}})
+
+    assert rerun_of_worker(launchpad, "campaign-local-0", OWNER) == [1]
+
+    assert launchpad.fireworks.find_one(OWNER.fireworks)["state"] == "READY"
+    assert launchpad.fireworks.find_one(other.fireworks)["state"] == "RUNNING"
+    assert launchpad.workflows.find_one(other.workflows)["locked"]
 
 
-def test_repair_completes_a_firework_whose_launch_had_completed(mongo: LaunchPad, tmp_path: Path) -> None:
+def test_a_launch_that_is_not_entered_in_its_firework_yet(mongo: LaunchPad, tmp_path: Path) -> None:
+    mongo.add_wf(worlds.alone("one", tmp_path))
+    mongo.checkout_fw(worlds.worker("dead"), "/nowhere")
+    mongo.fireworks.update_one({}, {"$set": {"launches": [], "state": "RESERVED"}})
+    assert rerun_of_worker(mongo, "dead", OWNER) == [1]
+    assert worlds.names_and_states(mongo) == {"one": "READY"}
+
+
+def test_a_dead_workers_lock_is_broken(
+    mongo: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mongo.add_wf(worlds.independent_workflow(tmp_path / "log", 2))
+    lost, _ = mongo.checkout_fw(worlds.worker("dead"), "/nowhere")
+    mongo.workflows.update_one({}, {"$set": {"locked": True}})
+    monkeypatch.setattr("llzo_al.workflow.repair.LOCK_PATIENCE_S", 0.2)
+    assert rerun_of_worker(mongo, "dead", OWNER) == [lost.fw_id]
+    assert set(worlds.names_and_states(mongo).values()) == {"READY"}
+    assert "locked" not in mongo.workflows.find_one()
+
+
+def test_a_firework_whose_launch_had_completed_is_completed(mongo: LaunchPad, tmp_path: Path) -> None:
     """Its work is done: it is not done again."""
     mongo.add_wf(worlds.growing_workflow(tmp_path / "log"))
     grow = mongo.fireworks.find_one({"name": "grow"})["fw_id"]
-    _, launch_id = mongo.checkout_fw(FWorker("w"), "/nowhere", fw_id=grow)
-    assert die_at_write(2, lambda: mongo.complete_launch(launch_id, FWAction(update_spec={"seen": "grow"})))
+    _, launch_id = mongo.checkout_fw(worlds.worker("w"), "/nowhere", fw_id=grow)
+    assert die_at_write(
+        mongo, 2, lambda: mongo.complete_launch(launch_id, FWAction(update_spec={"seen": "grow"}))
+    )
     assert mongo.launches.find_one()["state"] == "COMPLETED"
     assert mongo.fireworks.find_one({"fw_id": grow})["state"] == "RUNNING"
+    assert unexplained(mongo, OWNER) == {grow}
 
-    assert repair(mongo).refreshed == (grow,)
+    assert release(mongo, OWNER, {grow}) == []
 
     assert mongo.fireworks.find_one({"fw_id": grow})["state"] == "COMPLETED"
     join = mongo.fireworks.find_one({"name": "join"})
     assert (join["state"], join["spec"]["seen"]) == ("READY", "grow")
 
 
-def test_repair_puts_back_a_running_firework_without_a_launch(launchpad: LaunchPad, tmp_path: Path) -> None:
-    launchpad.add_wf(worlds.firework("one", tmp_path))
-    launchpad.checkout_fw(FWorker("w"), "/nowhere")
-    launchpad.launches.delete_many({})
-    launchpad.fireworks.update_one({}, {"$set": {"launches": []}})
-    assert repair(launchpad).rerun == (1,)
-    assert worlds.names_and_states(launchpad) == {"one": "READY"}
+def test_what_nobody_holds_is_released(mongo: LaunchPad, tmp_path: Path) -> None:
+    mongo.add_wf(worlds.independent_workflow(tmp_path / "log", 3))
+    mongo.checkout_fw(worlds.worker("alive"), "/nowhere")
+    mongo.fireworks.update_one({"fw_id": 2}, {"$set": {"state": "RESERVED"}})
+    held = {fw["fw_id"] for fw in mongo.fireworks.find({"state": {"$in": ["RESERVED", "RUNNING"]}})}
+    assert unexplained(mongo, OWNER) == {2}
+    assert release(mongo, OWNER, held) == [2]
+    assert Counter(worlds.names_and_states(mongo).values()) == {"READY": 2, "RUNNING": 1}
 
 
-def test_repair_wakes_a_firework_that_waits_for_nothing(launchpad: LaunchPad, tmp_path: Path) -> None:
-    launchpad.add_wf(worlds.firework("one", tmp_path))
+def test_a_firework_that_waits_for_nothing_is_woken(launchpad: LaunchPad, tmp_path: Path) -> None:
+    launchpad.add_wf(worlds.alone("one", tmp_path))
     launchpad.fireworks.update_one({}, {"$set": {"state": "WAITING"}})
     launchpad.workflows.update_one({}, {"$set": {"fw_states.1": "WAITING"}})
-    assert repair(launchpad).refreshed == (1,)
+    settle(launchpad, OWNER)
     assert worlds.names_and_states(launchpad) == {"one": "READY"}
 
 
-def test_repair_removes_fireworks_without_a_workflow(launchpad: LaunchPad, tmp_path: Path) -> None:
-    launchpad.add_wf(worlds.firework("kept", tmp_path))
-    launchpad._upsert_fws([worlds.firework("orphan", tmp_path)], reassign_all=True)
-    assert repair(launchpad).removed == (2,)
-    assert worlds.names_and_states(launchpad) == {"kept": "READY"}
-
-
-def test_repair_of_one_campaign_leaves_others_alone(launchpad: LaunchPad, tmp_path: Path) -> None:
-    for name in ("mine", "theirs"):
-        launchpad.add_wf(worlds.independent_workflow(tmp_path / "log", 1, name=name))
-        launchpad.checkout_fw(FWorker(name), "/nowhere")
-    launchpad._upsert_fws([worlds.firework("being added", tmp_path)], reassign_all=True)
-    launchpad.workflows.update_many({}, {"$set": {"locked": True}})
-
-    report = repair(launchpad, "mine")
-
-    assert (report.rerun, report.unlocked, report.removed) == ((1,), (1,), ())
-    assert launchpad.fireworks.find_one({"fw_id": 2})["state"] == "RUNNING"
-    assert launchpad.workflows.find_one({"name": "theirs"})["locked"]
+def test_fireworks_without_a_workflow_are_removed_if_they_are_ours(mongo: LaunchPad, tmp_path: Path) -> None:
+    mongo.add_wf(worlds.alone("kept", tmp_path))
+    orphans = [
+        worlds.firework("orphan", tmp_path),
+        worlds.firework("theirs", tmp_path, **OTHERS[0].spec),
+        Firework(worlds.RecordTask(), name="a stranger's"),
+    ]
+    mongo._upsert_fws(orphans, reassign_all=True)
+    settle(mongo, OWNER)
+    assert set(worlds.names_and_states(mongo)) == {"kept", "theirs", "a stranger's"}
 
 
 class KilledError(BaseException):
     """Stands for SIGKILL: nothing is written from here on, also not by clean-up code."""
 
 
-def die_at_write(number: int, work: Callable[[], None]) -> bool:
-    """Do `work`, but let no write from the `number`-th on reach the database; tell whether it was reached."""
-    counter = itertools.count(1)
-    methods = {
-        name: getattr(mongomock.collection.Collection, name) for name in ("_insert", "_update", "_delete")
-    }
+WRITES = (
+    "delete_many", "find_one_and_replace", "find_one_and_update", "insert_many", "insert_one", "update_many",
+    "update_one",
+)  # fmt: skip
 
-    def dying(method: Callable[..., Any]) -> Callable[..., Any]:
-        def write(self: Any, data: Any, *args: Any, **kwargs: Any) -> Any:
-            single = not (method is methods["_insert"] and isinstance(data, list))
-            if single and next(counter) >= number:
+
+def die_at_write(launchpad: LaunchPad, number: int, work: Callable[[], object]) -> bool:
+    """Do `work`, but let no write from the `number`-th on reach the database; tell whether it was reached.
+
+    Many documents that are inserted by one call get there in part.
+    """
+    counter = itertools.count(1)
+    kind = type(launchpad.fireworks)
+    inside = False
+
+    def dying(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def write(self: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal inside
+            if inside:  # mongomock's methods call each other
+                return method(self, *args, **kwargs)
+            reached = next(counter)
+            if name == "insert_many" and reached == number:
+                args = (list(args[0])[:1],)
+            elif reached >= number:
                 raise KilledError
-            return method(self, data, *args, **kwargs)
+            inside = True
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                inside = False
 
         return write
 
-    with mock.patch.multiple(
-        mongomock.collection.Collection, **{name: dying(method) for name, method in methods.items()}
-    ):
+    methods = {name: dying(name, getattr(kind, name)) for name in WRITES}
+    with mock.patch.multiple(kind, **methods):
         try:
             work()
         except KilledError:
@@ -371,24 +432,38 @@ def die_at_write(number: int, work: Callable[[], None]) -> bool:
 
 
 def campaign_killed_at(mongo: LaunchPad, log: Path, number: int) -> bool:
-    mongo.reset("", require_password=False)
+    worlds.empty(mongo)
     mongo.add_wf(worlds.growing_workflow(log, failing=False))
-    return die_at_write(number, lambda: worlds.work_in_process(mongo))
+    return die_at_write(mongo, number, lambda: worlds.work_in_process(mongo))
+
+
+def put_right(mongo: LaunchPad) -> None:
+    """What the driver does when its only worker has died, and half a minute later."""
+    rerun_of_worker(mongo, "worker", OWNER)
+    release(mongo, OWNER, unexplained(mongo, OWNER))
 
 
 def finish(mongo: LaunchPad) -> None:
-    assert not repair(mongo).changed
+    assert unexplained(mongo, OWNER) == set()
     worlds.work_in_process(mongo)
     assert worlds.names_and_states(mongo) == dict.fromkeys(worlds.GROWN, "COMPLETED")
     workflow = mongo.workflows.find_one()
     assert (workflow["state"], len(workflow["nodes"])) == ("COMPLETED", len(worlds.GROWN))
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llzo_al.workflow.repair.LOCK_PATIENCE_S", 0.01)
+    monkeypatch.setattr(fireworks_launchpad, "time", SimpleNamespace(sleep=lambda _: None))
+
+
 @pytest.mark.kill
-def test_repair_after_a_kill_at_any_mongodb_operation(mongo: LaunchPad, tmp_path: Path) -> None:
-    for number in itertools.count(1):
+@pytest.mark.usefixtures("impatient")
+def test_a_worker_killed_at_any_mongodb_operation_is_put_right(mongo: LaunchPad, tmp_path: Path) -> None:
+    real = isinstance(mongo.connection, pymongo.MongoClient)
+    for number in itertools.count(2, 13) if real else itertools.count(1):
         killed = campaign_killed_at(mongo, tmp_path / "log", number)
-        repair(mongo)
+        put_right(mongo)
         finish(mongo)
         if not killed:
             break
@@ -396,13 +471,16 @@ def test_repair_after_a_kill_at_any_mongodb_operation(mongo: LaunchPad, tmp_path
 
 
 @pytest.mark.kill
-def test_a_repair_that_is_killed_itself_is_repaired(mongo: LaunchPad, tmp_path: Path) -> None:
-    killed_repairs = 0
+@pytest.mark.usefixtures("impatient")
+def test_putting_right_that_is_killed_itself_is_done_again(
+    mongomock_launchpad: LaunchPad, tmp_path: Path
+) -> None:
+    mongo, killed_repairs = mongomock_launchpad, 0
     for number in itertools.count(2, 12):
         for repair_number in itertools.count(1):
             killed = campaign_killed_at(mongo, tmp_path / "log", number)
-            killed_repair = die_at_write(repair_number, lambda: repair(mongo))
-            repair(mongo)
+            killed_repair = die_at_write(mongo, repair_number, lambda: put_right(mongo))
+            put_right(mongo)
             finish(mongo)
             if not killed_repair:
                 break
@@ -413,18 +491,16 @@ def test_a_repair_that_is_killed_itself_is_repaired(mongo: LaunchPad, tmp_path: 
 
 
 @pytest.mark.kill
-def test_what_a_worker_left_half_done_is_put_back_while_others_live(
-    mongo: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker dies within complete_launch, at any operation; no repair of the whole is allowed."""
-    monkeypatch.setattr("llzo_al.workflow.repair.LOCK_PATIENCE_S", 0.01)
+@pytest.mark.usefixtures("impatient")
+def test_what_a_worker_left_half_done_is_put_back_while_others_live(mongo: LaunchPad, tmp_path: Path) -> None:
+    """A worker dies within complete_launch, at any operation."""
     for number in itertools.count(1):
-        mongo.reset("", require_password=False)
+        worlds.empty(mongo)
         mongo.add_wf(worlds.independent_workflow(tmp_path / "log", 2))
-        alive, _ = mongo.checkout_fw(FWorker("alive"), "/nowhere")
-        lost, launch_id = mongo.checkout_fw(FWorker("dead"), "/nowhere")
-        killed = die_at_write(number, partial(mongo.complete_launch, launch_id, FWAction()))
-        rerun_of_worker(mongo, "dead")
+        alive, _ = mongo.checkout_fw(worlds.worker("alive"), "/nowhere")
+        lost, launch_id = mongo.checkout_fw(worlds.worker("dead"), "/nowhere")
+        killed = die_at_write(mongo, number, partial(mongo.complete_launch, launch_id, FWAction()))
+        rerun_of_worker(mongo, "dead", OWNER)
         states = {fw["fw_id"]: fw["state"] for fw in mongo.fireworks.find()}
         assert states[alive.fw_id] == "RUNNING"
         assert states[lost.fw_id] in ("READY", "COMPLETED")
@@ -433,20 +509,19 @@ def test_what_a_worker_left_half_done_is_put_back_while_others_live(
     assert number > 3
 
 
+# --- archive_all ---
+
+
 @pytest.mark.kill
-def test_repair_after_a_kill_while_a_workflow_is_added(mongo: LaunchPad, tmp_path: Path) -> None:
+def test_what_a_kill_left_of_a_workflow_that_was_added_is_archived(mongo: LaunchPad, tmp_path: Path) -> None:
     for number in itertools.count(1):
-        mongo.reset("", require_password=False)
-        killed = die_at_write(number, lambda: mongo.add_wf(worlds.growing_workflow(tmp_path / "log")))
-        repair(mongo)
-        whole = 0 if killed else 4
-        assert mongo.fireworks.count_documents({}) == whole
+        worlds.empty(mongo)
+        killed = die_at_write(mongo, number, lambda: mongo.add_wf(worlds.growing_workflow(tmp_path / "log")))
+        archive_all(mongo, OWNER)
+        assert not mongo.run_exists(worlds.worker("any"))
         if not killed:
             break
-    assert number > 5
-
-
-# --- archive_all and rerun_of_worker ---
+    assert number > 3
 
 
 def test_archived_workflows_make_way_for_a_fresh_one(launchpad: LaunchPad, tmp_path: Path) -> None:
@@ -454,74 +529,40 @@ def test_archived_workflows_make_way_for_a_fresh_one(launchpad: LaunchPad, tmp_p
     launchpad.add_wf(worlds.growing_workflow(log))
     worlds.work_in_process(launchpad)
     launchpad.add_wf(worlds.independent_workflow(log, 3))
-    launchpad.checkout_fw(FWorker("dead"), "/nowhere")
-    launchpad.add_wf(worlds.independent_workflow(log, 1, name="another campaign"))
+    launchpad.checkout_fw(worlds.worker("dead"), "/nowhere")
+    launchpad.add_wf(worlds.independent_workflow(log, 1, owner=OTHERS[0]))
     launches = launchpad.launches.count_documents({})
     log.unlink()
 
-    archived = archive_all(launchpad, "campaign")
+    archived = archive_all(launchpad, OWNER)
 
     assert len(archived) == 2
-    assert archive_all(launchpad, "campaign") == []
+    assert archive_all(launchpad, OWNER) == []
     states = Counter(fw["state"] for fw in launchpad.fireworks.find())
     assert states == {"ARCHIVED": len(worlds.GROWN) + 3, "READY": 1}
-    assert {wf["state"] for wf in launchpad.workflows.find({"name": "campaign"})} == {"ARCHIVED"}
+    assert {wf["state"] for wf in launchpad.workflows.find(OWNER.workflows)} == {"ARCHIVED"}
     assert launchpad.launches.count_documents({"state": {"$in": ["RUNNING", "RESERVED"]}}) == 0
     assert launchpad.launches.count_documents({}) == launches
-    assert not repair(launchpad).changed
+    assert unexplained(launchpad, OWNER) == set()
     launchpad.add_wf(worlds.firework("fresh", log))
     worlds.work_in_process(launchpad)
     assert sorted(log.read_text().split()) == ["f0", "fresh"]
 
 
-def test_archiving_goes_by_the_campaign_directory(launchpad: LaunchPad, tmp_path: Path) -> None:
-    """A renamed campaign leaves nothing behind, and its namesake elsewhere is left alone."""
-    for name, directory in (("before", "/here"), ("after", "/here"), ("after", "/there")):
-        workflow = worlds.independent_workflow(tmp_path / "log", 2, name=name)
-        workflow.metadata[CAMPAIGN_DIR] = directory
-        launchpad.add_wf(workflow)
-    assert len(archive_all(launchpad, campaign_dir="/here")) == 2
-    states = {(wf["name"], wf["metadata"][CAMPAIGN_DIR]): wf["state"] for wf in launchpad.workflows.find()}
-    assert states == {
-        ("before", "/here"): "ARCHIVED",
-        ("after", "/here"): "ARCHIVED",
-        ("after", "/there"): "READY",
-    }
+def test_archiving_goes_by_the_campaign_and_not_by_its_name(launchpad: LaunchPad, tmp_path: Path) -> None:
+    """A renamed campaign leaves nothing behind, and its namesakes elsewhere are left alone."""
+    for name, owner in (("before", OWNER), ("after", OWNER), *(("after", other) for other in OTHERS)):
+        launchpad.add_wf(worlds.independent_workflow(tmp_path / "log", 2, name=name, owner=owner))
+    assert len(archive_all(launchpad, OWNER)) == 2
+    for other in OTHERS:
+        assert launchpad.workflows.find_one(other.workflows)["state"] == "READY"
+    assert launchpad.fireworks.count_documents({"state": "READY"}) == 2 * len(OTHERS)
 
 
 def test_a_worker_that_outlived_the_archiving_changes_nothing(launchpad: LaunchPad, tmp_path: Path) -> None:
     launchpad.add_wf(worlds.growing_workflow(tmp_path / "log"))
-    _, launch_id = launchpad.checkout_fw(FWorker("late"), "/nowhere")
-    archive_all(launchpad, "campaign")
+    _, launch_id = launchpad.checkout_fw(worlds.worker("late"), "/nowhere")
+    archive_all(launchpad, OWNER)
     launchpad.complete_launch(launch_id, FWAction())
     assert set(worlds.names_and_states(launchpad).values()) == {"ARCHIVED"}
     assert launchpad.workflows.find_one()["state"] == "ARCHIVED"
-
-
-def test_what_a_dead_worker_ran_goes_back(launchpad: LaunchPad, tmp_path: Path) -> None:
-    launchpad.add_wf(worlds.independent_workflow(tmp_path / "log", 5))
-    lost, _ = launchpad.checkout_fw(FWorker("dead"), "/nowhere")
-    reserved, _ = launchpad.reserve_fw(FWorker("dead"), "/nowhere")
-    finished, launch_id = launchpad.checkout_fw(FWorker("dead"), "/nowhere")
-    launchpad.complete_launch(launch_id, FWAction())
-    alive, _ = launchpad.checkout_fw(FWorker("alive"), "/nowhere")
-
-    assert rerun_of_worker(launchpad, "dead") == sorted([lost.fw_id, reserved.fw_id])
-
-    states = {fw["fw_id"]: fw["state"] for fw in launchpad.fireworks.find()}
-    assert states[alive.fw_id] == "RUNNING"
-    assert states[finished.fw_id] == "COMPLETED"
-    assert Counter(states.values()) == {"READY": 3, "RUNNING": 1, "COMPLETED": 1}
-    assert rerun_of_worker(launchpad, "dead") == []
-    assert rerun_of_worker(launchpad, "never seen") == []
-
-
-def test_a_dead_workers_lock_is_broken(
-    mongo: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mongo.add_wf(worlds.independent_workflow(tmp_path / "log", 2))
-    lost, _ = mongo.checkout_fw(FWorker("dead"), "/nowhere")
-    mongo.workflows.update_one({}, {"$set": {"locked": True}})
-    monkeypatch.setattr("llzo_al.workflow.repair.LOCK_PATIENCE_S", 0.2)
-    assert rerun_of_worker(mongo, "dead") == [lost.fw_id]
-    assert set(worlds.names_and_states(mongo).values()) == {"READY"}

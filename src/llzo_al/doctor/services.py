@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from llzo_al.doctor.check import Check, broken, cause, missing, ok
+from llzo_al.doctor.check import Check, broken, cause, missing, ok, without_credentials
 
 MONGODB_TIMEOUT_MS = 3000
 
@@ -45,7 +45,8 @@ def mongodb() -> Check:
         return missing(
             name,
             "no FireWorks launchpad file configured",
-            "none needed on one machine; otherwise `lpad init` and `llzo-al run --launchpad FILE`",
+            "none needed on one machine; otherwise write one after the template in configs/, put it into "
+            "~/.fireworks, and name it to `llzo-al run --launchpad FILE`",
         )
     remedy = f"check {path}, and that the server runs and can be reached from here"
     import pymongo
@@ -64,10 +65,16 @@ def mongodb() -> Check:
                 }
         with pymongo.MongoClient(settings.get("host") or "localhost", **options) as client:
             server = client.server_info()["version"]
+            database = str(settings.get("name") or "fireworks")
+            fireworks = client[database].fireworks.estimated_document_count()  # needs the right to read
             host, port = client.address or ("?", 0)
-    except Exception as error:  # noqa: BLE001 (whatever is wrong with the file or the server)
+    except pymongo.errors.PyMongoError as error:
+        from llzo_al.workflow.launchpads import words
+
+        return broken(name, f"{path}: {without_credentials(words(error))}", remedy)
+    except Exception as error:  # noqa: BLE001 (whatever is wrong with the file)
         return broken(name, f"{path}: {cause(error)}", remedy)
-    return ok(name, f"version {server} at {host}:{port} ({path})")
+    return ok(name, f"version {server} at {host}:{port}, {fireworks} fireworks in {database} ({path})")
 
 
 def configured_launchpad() -> Path | None:

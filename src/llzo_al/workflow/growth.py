@@ -10,7 +10,7 @@ from fireworks import FireTaskBase, Firework, FWAction, Workflow
 from llzo_al.campaign import closing, final, iteration
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.process import usable_cores
-from llzo_al.workflow.repair import CAMPAIGN_DIR
+from llzo_al.workflow.owner import owner_of
 
 CATEGORIES = ("control", "train", "md", "label")
 """Kinds of work that workers take; the limits of `resources` are set by who takes which."""
@@ -46,7 +46,7 @@ def start(campaign: Campaign) -> Workflow:
         [initial_data, following],
         {initial_data: [following]},
         name=campaign.config.name,
-        metadata={CAMPAIGN_DIR: str(campaign.directory.root)},
+        metadata=owner_of(campaign.directory).metadata,
     )
 
 
@@ -190,7 +190,9 @@ def _firework(
 
     kind: type[FireTaskBase] = getattr(tasks, task)
     root = str(campaign.directory.root)
-    spec: dict[str, Any] = {"_category": category, "_llzo_al_name": name, "_llzo_al_campaign": root}
+    spec: dict[str, Any] = {"_category": category, "_llzo_al_name": name, **owner_of(campaign.directory).spec}
     if fizzled_parents:
         spec["_allow_fizzled_parents"] = True
+        # FireWorks would copy every failed parent in here, past MongoDB's 16 MB when they are thousands.
+        spec["_fizzled_parents"] = []
     return Firework([kind(campaign_dir=root, **parameters)], spec=spec, name=name)

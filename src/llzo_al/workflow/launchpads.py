@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,21 +12,11 @@ from unittest import mock
 from fireworks.core.launchpad import LaunchPad
 from fireworks.scripts import lpad_run
 from monty.serialization import loadfn
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
 
 from llzo_al.errors import UserError
 from llzo_al.workflow.embedded import EmbeddedLaunchPad
-from llzo_al.workflow.repair import RepairReport, archive_all, repair, rerun_of_worker
-
-__all__ = [
-    "LAUNCHPAD_NAME",
-    "RepairReport",
-    "archive_all",
-    "lpad_command",
-    "open_launchpad",
-    "repair",
-    "rerun_of_worker",
-]
+from llzo_al.workflow.mongodb import MongoLaunchPad
 
 LAUNCHPAD_NAME = "launchpad.sqlite"
 CONNECTION_TIMEOUT_S = 5.0
@@ -45,8 +36,8 @@ def open_launchpad(campaign_dir: Path, launchpad_file: Path | None = None) -> La
     Returns
     -------
     LaunchPad
-        An `EmbeddedLaunchPad`, or FireWorks' own on the MongoDB server. A database without any fireworks is
-        set up.
+        An `EmbeddedLaunchPad`, or a `MongoLaunchPad` on the server. A database without any fireworks is set
+        up; what others keep in it is left alone.
 
     Raises
     ------
@@ -61,12 +52,12 @@ def open_launchpad(campaign_dir: Path, launchpad_file: Path | None = None) -> La
     probe = {**settings, "mongoclient_kwargs": {**(settings.get("mongoclient_kwargs") or {}), **options}}
     where = "the server of its URI" if settings.get("uri_mode") else _address(settings)
     try:
-        launchpad = LaunchPad.from_dict(probe)
+        launchpad = MongoLaunchPad.from_dict(probe)
         try:
             _set_up(launchpad)
         finally:
             launchpad.connection.close()
-        return LaunchPad.from_dict(settings)
+        return MongoLaunchPad.from_dict(settings)
     except ConnectionFailure as error:
         raise UserError(
             f"{launchpad_file}: no MongoDB answered at {where} in {CONNECTION_TIMEOUT_S:.0f} s. Start the "
@@ -74,8 +65,9 @@ def open_launchpad(campaign_dir: Path, launchpad_file: Path | None = None) -> La
         ) from error
     except OperationFailure as error:
         raise UserError(
-            f"{launchpad_file}: MongoDB at {where} refused access ({error}). "
-            "Check name, username, password and authsource"
+            f"{launchpad_file}: MongoDB at {where} refused access ({words(error)}). Check name, username, "
+            "password and authsource (the database that knows the user; by default the one in `name`); the "
+            "user needs the role readWrite"
         ) from error
     except (PyMongoError, TypeError, ValueError) as error:
         raise UserError(f"{launchpad_file}: cannot be used for MongoDB ({error})") from error
@@ -142,6 +134,10 @@ def _read_launchpad_file(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: is not a FireWorks launchpad file: expected at least 'host', for example localhost"
         )
+    if "://" in str(settings["host"]) and not settings.get("uri_mode"):
+        raise UserError(f"{path}: `host` is a URI; add `uri_mode: true`, or give host and port")
+    if not isinstance(settings.get("mongoclient_kwargs") or {}, dict):
+        raise UserError(f"{path}: `mongoclient_kwargs` is not a mapping of options, such as {{tls: true}}")
     return settings
 
 
@@ -149,9 +145,21 @@ def _address(settings: dict[str, Any]) -> str:
     return f"{settings['host']}:{settings.get('port') or 27017}"
 
 
+def words(error: PyMongoError) -> str:
+    """What MongoDB says, in one line."""
+    details = getattr(error, "details", None) or {}
+    text = str(details.get("errmsg") or error)
+    for end in (", Timeout:", " to execute command", " (configured timeouts:"):
+        text = text.partition(end)[0]
+    return text.strip()
+
+
 def _set_up(launchpad: LaunchPad) -> None:
-    """Check that the database answers and may be read, and initialise an empty one."""
-    launchpad.connection.admin.command("ping")
+    """Check that the database answers and may be read and written, and initialise an empty one."""
     if launchpad.fw_id_assigner.find_one() is None and launchpad.fireworks.find_one() is None:
-        launchpad._restart_ids(1, 1)
         launchpad.tuneup()
+        first = {"next_fw_id": 1, "next_launch_id": 1}
+        # Not FireWorks' own way, by which two that begin at once would use the same ids.
+        with suppress(DuplicateKeyError):
+            launchpad.fw_id_assigner.update_one({"_id": -1}, {"$setOnInsert": first}, upsert=True)
+    launchpad.fw_id_assigner.update_one({}, {"$inc": {"next_launch_id": 0}})

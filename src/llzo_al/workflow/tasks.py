@@ -21,11 +21,15 @@ class CampaignTask(FireTaskBase):
     """Opens the campaign, and writes down why a task failed before FireWorks takes over."""
 
     required_params: tuple[str, ...] = ("campaign_dir",)
+    fills_worker = False
+    _workers_threads: int | None = None
 
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
         """Run the stage; the failure's cause goes to ``logs/failures.jsonl`` as well as to FireWorks."""
         root = _campaign_dir(self["campaign_dir"], fw_spec)
-        os.environ.update(worker_environment(fw_spec.get("_fw_env") or {}))
+        env = fw_spec.get("_fw_env") or {}
+        os.environ.update(worker_environment(env))
+        self._workers_threads = env.get("threads")
         try:
             return self._work(Campaign.open(root))
         except Exception as error:
@@ -44,8 +48,9 @@ class CampaignTask(FireTaskBase):
 
     @property
     def threads(self) -> int:
-        """Cores that this task may use."""
-        return int(self.get("threads", 1))
+        """Cores that this task may use; a worker elsewhere gives a training or an MD run all of its own."""
+        planned = int(self.get("threads", 1))
+        return int(self._workers_threads or planned) if self.fills_worker else planned
 
 
 def _campaign_dir(value: str, fw_spec: dict[str, Any]) -> Path:
@@ -113,6 +118,7 @@ class TrainTask(CampaignTask):
     """Train one model of the committee."""
 
     required_params = ("campaign_dir", "iteration", "model")
+    fills_worker = True
 
     def _work(self, campaign: Campaign) -> FWAction:
         iteration.train(campaign, self["iteration"], self["model"], threads=self.threads)
@@ -124,6 +130,7 @@ class ExploreTask(CampaignTask):
     """Run one MD of an iteration."""
 
     required_params = ("campaign_dir", "iteration", "run")
+    fills_worker = True
 
     def _work(self, campaign: Campaign) -> FWAction:
         iteration.explore(campaign, self["iteration"], self["run"], threads=self.threads)
@@ -167,6 +174,7 @@ class FinalTrainTask(CampaignTask):
     """Train one of the final models."""
 
     required_params = ("campaign_dir", "model")
+    fills_worker = True
 
     def _work(self, campaign: Campaign) -> FWAction:
         final.train_final(campaign, self["model"], threads=self.threads)

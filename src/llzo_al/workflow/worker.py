@@ -1,37 +1,154 @@
-"""A local worker: takes fireworks of its categories, one at a time, for as long as its parent lives."""
+"""Workers: take a campaign's fireworks of some categories, one at a time."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
+import socket
 import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from fireworks import FWorker
+from fireworks import FWorker, LaunchPad
 from fireworks.core.rocket_launcher import launch_rocket
+from pymongo.errors import ConnectionFailure
 
-from llzo_al.process import die_with_parent
+from llzo_al.campaign.directory import CampaignDirectory
+from llzo_al.errors import LlzoAlError, StageError, UserError
+from llzo_al.process import die_with_parent, usable_cores
 from llzo_al.workflow.launchpads import open_launchpad
+from llzo_al.workflow.owner import owner_of
+from llzo_al.workflow.presence import TaskInHand, driven, hands
 
 POLL_S = 0.2
+POLL_ELSEWHERE_S = 2.0
+DISCONNECTED = 75
+"""Exit code of a local worker that lost its database."""
+
+DATABASE_PATIENCE_S = 600.0
+"""How long the database may stay away before a run, or a worker elsewhere, gives up."""
 
 
-def work(campaign_dir: Path, *, name: str, categories: list[str], launchpad_file: Path | None) -> None:
-    """Run what is ready, for ever; the driver ends the process."""
-    launchpad = open_launchpad(campaign_dir, launchpad_file)
-    worker = FWorker(
-        name=name,
-        category=categories,
-        query={"spec._llzo_al_campaign": str(campaign_dir)},
-        env={"campaign_dir": str(campaign_dir)},
-    )
+def work(
+    launchpad: LaunchPad,
+    worker: FWorker,
+    *,
+    poll_s: float,
+    idle_s: float | None = None,
+    may_take: Callable[[], bool] = lambda: True,
+    in_hand: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> None:
+    """Run what is ready, in the current directory.
+
+    Parameters
+    ----------
+    launchpad
+        The campaign's LaunchPad.
+    worker
+        Who works, and what it takes.
+    poll_s
+        How often to look for tasks.
+    idle_s
+        Return after so long without a task; None for never.
+    may_take
+        Whether tasks may be taken now.
+    in_hand
+        Makes the context that a task is taken and done in.
+
+    Raises
+    ------
+    pymongo.errors.ConnectionFailure
+        If the connection to MongoDB is lost. What was in hand has to be put back by someone else.
+    """
+    last = time.monotonic()
+    while idle_s is None or time.monotonic() - last < idle_s:
+        ran = False
+        if may_take() and launchpad.run_exists(worker):
+            with in_hand():
+                ran = launch_rocket(launchpad, worker, strm_lvl="WARNING")
+        if ran:
+            last = time.monotonic()
+        else:
+            time.sleep(poll_s)
+
+
+def work_elsewhere(
+    root: Path, *, launchpad_file: Path, categories: Sequence[str], idle_s: float, say: Callable[[str], None]
+) -> None:
+    """Work for a campaign that another process drives, maybe on another machine, while that one lives.
+
+    Parameters
+    ----------
+    root
+        The campaign directory.
+    launchpad_file
+        FireWorks launchpad file of the MongoDB that the campaign runs on.
+    categories
+        Kinds of task to take.
+    idle_s
+        End after so long without a task.
+    say
+        Tells people what happens.
+
+    Raises
+    ------
+    UserError
+        If the launchpad file is of no use.
+    StageError
+        If the database stays away.
+    """
+    directory = CampaignDirectory(root.resolve())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # FireWorks would take Python's KeyboardInterrupt for the failure of the task.
+        signal.signal(number, signal.SIG_DFL)
+    base = f"{socket.gethostname()}-{os.getpid()}"
+    launchpad, turn = open_launchpad(directory.root, launchpad_file), 0
     while True:
-        if not launchpad.run_exists(worker) or not launch_rocket(launchpad, worker, strm_lvl="WARNING"):
-            time.sleep(POLL_S)
+        name = f"{base}-{turn}" if turn else base  # the driver puts back what an earlier name had in hand
+        worker = _worker(directory, name, categories, threads=usable_cores())
+        place = directory.logs / "launches" / name
+        place.mkdir(parents=True, exist_ok=True)
+        os.chdir(place)
+        say(f"worker {name} takes: {', '.join(categories)}")
+        try:
+            work(
+                launchpad,
+                worker,
+                poll_s=POLL_ELSEWHERE_S,
+                idle_s=idle_s,
+                may_take=partial(driven, directory),
+                in_hand=partial(TaskInHand, hands(directory), name),
+            )
+            say(f"worker {name} ends: no task for {idle_s:g} s")
+            return
+        except ConnectionFailure:
+            say(f"worker {name} lost the connection to MongoDB at {launchpad.address} and waits for it")
+            launchpad, turn = _reconnected(directory.root, launchpad_file), turn + 1
+
+
+def _reconnected(root: Path, launchpad_file: Path) -> LaunchPad:
+    ends = time.monotonic() + DATABASE_PATIENCE_S
+    while True:
+        try:
+            return open_launchpad(root, launchpad_file)
+        except UserError as error:
+            if time.monotonic() > ends:
+                raise StageError(f"{error}; gave up after {DATABASE_PATIENCE_S:.0f} s") from error
+        time.sleep(1.0)
+
+
+def _worker(directory: CampaignDirectory, name: str, categories: Sequence[str], **env: Any) -> FWorker:
+    owner = owner_of(directory)
+    return FWorker(name=name, category=list(categories), query=owner.fireworks, env={**owner.env, **env})
 
 
 def main() -> None:
-    """Entry of ``python -m llzo_al.workflow.worker``."""
+    """Entry of ``python -m llzo_al.workflow.worker``: a local worker, which lives as long as its parent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("campaign_dir", type=Path)
     parser.add_argument("--name", required=True)
@@ -41,12 +158,18 @@ def main() -> None:
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
     logging.basicConfig(level=logging.WARNING)
-    work(
-        arguments.campaign_dir,
-        name=arguments.name,
-        categories=arguments.categories.split(","),
-        launchpad_file=arguments.launchpad,
-    )
+    directory = CampaignDirectory(arguments.campaign_dir)
+    worker = _worker(directory, arguments.name, arguments.categories.split(","))
+    try:
+        work(open_launchpad(directory.root, arguments.launchpad), worker, poll_s=POLL_S)
+    except (LlzoAlError, ConnectionFailure) as error:
+        print(f"{arguments.name}: {error}", flush=True)
+        # At once, past FireWorks' thread that waits for the database.
+        os._exit(DISCONNECTED if _is_disconnection(error) else 1)
+
+
+def _is_disconnection(error: BaseException) -> bool:
+    return isinstance(error, ConnectionFailure) or isinstance(error.__cause__, ConnectionFailure)
 
 
 if __name__ == "__main__":
