@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
 
-from llzo_al import cli
-from llzo_al.console import CONSOLE, ERRORS
 from llzo_al.errors import ExitCode
 
 
 @pytest.fixture
-def call(capfd, monkeypatch):
-    """Run the command in this process; returns exit code, standard output and error."""
-
-    def run(*arguments):
-        capfd.readouterr()
-        for console in (CONSOLE, ERRORS):
-            monkeypatch.setattr(console, "_width", 200)
-        code = cli._main(["coverage", *(str(argument) for argument in arguments)])
-        out, err = capfd.readouterr()
-        return int(code), out, err
-
-    return run
+def call(call):
+    """Run ``llzo-al coverage`` in this process; returns exit code, standard output and error."""
+    return partial(call, "coverage")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +47,7 @@ def test_table_warnings_and_files(call, sets, tmp_path):
     )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "coverage.json",
+        "frames.npz",
         "planes-Li.png",
         "planes-O.png",
     ]
@@ -80,8 +71,17 @@ def test_json_for_machines_and_the_papers_measure(call, sets):
         (["--bins", "1"], "--bins: '1' given; allowed: a whole number from 2 to 2000, or auto"),
         (["--bins", "many"], "--bins: 'many' given"),
         (["--elements", "Li"], "the sets hold O, but --elements lists Li"),
+        (
+            ["--elements", "Li,O,Xx"],
+            "--elements: Li,O,Xx given; expected symbols such as Li,La,Zr,O, each once",
+        ),
+        (["--elements", "Li,,O"], "--elements: Li,,O given"),
+        (["--format", "nonsense"], "--train: "),
+        (["--out", __file__], "is a file; name a folder"),
         (["--model", "graph.pb"], "--model: graph.pb is not a file"),
         (["--every", "0"], "--every"),
+        (["--variance", "0"], "--variance: 0 given; allowed: above 0 and at most 1"),
+        (["--edges", "mine"], "--edges"),
     ],
 )
 def test_wrong_options_are_the_users_mistake(call, sets, more, message):
@@ -93,14 +93,28 @@ def test_wrong_options_are_the_users_mistake(call, sets, more, message):
 def test_files_that_are_not_there(call, sets, tmp_path):
     code, _, err = call("--train", sets[0], "--test", tmp_path / "missing.extxyz")
     assert code == ExitCode.USER_ERROR
+    assert "--test: " in err
     assert "missing.extxyz" in err
     code, _, err = call("--train", sets[0])
     assert code == ExitCode.USER_ERROR
     assert "--test" in err
 
 
-def test_a_model_needs_the_elements(call, sets, tmp_path):
-    (tmp_path / "graph.pb").write_bytes(b"")
-    code, _, err = call("--train", sets[0], "--test", sets[1], "--model", tmp_path / "graph.pb")
-    assert code == ExitCode.USER_ERROR
-    assert "--model needs --elements" in err
+def test_the_papers_free_choices_are_options(call, sets):
+    free = ["--paper", "--fitted-on", "both", "--edges", "training", "--variance", "0.8", "--together"]
+    code, out, _ = call("--train", sets[0], "--test", sets[1], "--json", *free)
+    assert code == ExitCode.CONVERGED
+    figures = json.loads(out)
+    (element,) = figures["elements"].values()
+    assert element["fitted_on"] == "both"
+    assert 0.8 <= element["variance_kept"] < 0.95
+    said = " ".join(figures["statements"])
+    assert "one space for all elements together" in said
+    assert "the cells divide the range of the training environments" in said
+
+
+def test_a_ratio_to_a_low_ceiling_is_marked(call, sets):
+    _, out, _ = call("--train", sets[1], "--test", sets[1], "--bins", 20)
+    assert "1.000?" in out
+    assert "pooled: the ceiling is only" in out
+    assert "the visited set is one trajectory" in out

@@ -3,7 +3,7 @@
 Run it from the repository's root, on an otherwise idle machine with room for the largest set
 (10^7 environments: 21 GB, removed again as soon as it is measured):
 
-    python tests/benchmarks/bench_coverage.py [--sizes 100000 1000000] [--folder DIR] [--json FILE]
+    python tests/benchmarks/bench_coverage.py [--sizes 100000 1000000] [--per-frame] [--folder DIR]
 
 The environments are those of a hidden process with `--latent` dimensions of falling width, of which about 40
 principal components hold 95 % of the variance, as many as of SOAP on hot LLZO; planes, and with them the
@@ -54,7 +54,7 @@ def main() -> None:
             write_sets(Path(folder), size, arguments)
             print(f"{size:.0e}: written in {time.perf_counter() - started:.0f} s", file=sys.stderr)
             for processes in arguments.processes:
-                rows.append(in_child(Path(folder), processes))
+                rows.append(in_child(Path(folder), processes, per_frame=arguments.per_frame))
                 print(json.dumps(rows[-1]), file=sys.stderr)
     print(table(rows))
     if arguments.json is not None:
@@ -68,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--latent", type=int, default=80, help="hidden dimensions")
     parser.add_argument("--decay", type=float, default=26.0, help="dimensions over which their width falls")
     parser.add_argument("--processes", type=int, nargs="+", default=[1])
+    parser.add_argument("--per-frame", action="store_true", help="what is missing in each frame, too")
     parser.add_argument("--folder", type=Path, help="where the sets are written")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
@@ -123,9 +124,10 @@ class Process:
         return np.asarray(block, dtype=np.float32)
 
 
-def in_child(folder: Path, processes: int) -> dict[str, Any]:
+def in_child(folder: Path, processes: int, *, per_frame: bool) -> dict[str, Any]:
     """Measure in a new process."""
     command = [sys.executable, __file__, "--measure", str(folder), "--processes", str(processes)]
+    command += ["--per-frame"] if per_frame else []
     child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return dict(json.loads(child.stdout.splitlines()[-1]))
 
@@ -141,7 +143,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         visited,
         Coverage(),
         trajectories=np.arange(visited.n_frames) * TRAJECTORIES // visited.n_frames,
-        per_frame=False,
+        per_frame=arguments.per_frame,
         **more,
     )
     wall, used = time.perf_counter() - wall, _processor_s() - used
@@ -159,6 +161,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "before_MB": before,
         "coverage": report.pooled.coverage,
         "ratio": report.pooled.ratio,
+        "pairs_of_frame_and_cell": len(report.frames.uncovered_cells.cells) if report.frames else 0,
         "load": os.getloadavg()[0],
     }
 

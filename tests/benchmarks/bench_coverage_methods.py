@@ -48,6 +48,7 @@ from llzo_al.coverage.assess import assess_coverage
 from llzo_al.coverage.descriptors import SoapDescriber, environments_of
 from llzo_al.coverage.environments import Environments, fit_scalings, frame_means
 from llzo_al.dataset.frames import Frame, Provenance
+from llzo_al.selection.calibration import Compared, Signs, calibrate
 
 ELEMENTS = ("Li", "La", "Zr", "O")
 TEMPERATURES_K = (300, 600, 900, 1200, 1500)
@@ -231,6 +232,7 @@ def true_errors(arguments: argparse.Namespace) -> None:
         arguments.folder / "errors.npz",
         force_rmse_eV_per_A=np.sqrt(np.mean(error**2, axis=(1, 2))),
         deviation_max=deviation.max(axis=1),
+        deviation_mean=deviation.mean(axis=1),
         deviation_rms=np.sqrt(np.mean(deviation**2, axis=1)),
     )
 
@@ -273,6 +275,7 @@ def novelty(folder: Path, most: int | None) -> Values:
     report = assess_coverage(described(folder, "train", most), described(folder, "test", most), Coverage())
     assert report.frames is not None
     return {
+        "frames: distance to training": report.frames.distance,
         "cells: novelty of the frame": report.frames.novelty,
         "cells: environments uncovered in a plane": report.frames.uncovered_environments
         / report.frames.environments,
@@ -421,6 +424,7 @@ def compare(arguments: argparse.Namespace) -> None:
         errors = {name: kept[name] for name in kept.files}
     true = errors.pop("force_rmse_eV_per_A")
     rows = [correlations(name, values, true, kinds) for name, values in errors.items()]
+    calibrated: Values = {}
     for name in METHODS:
         command = [sys.executable, __file__, name, "--folder", str(arguments.folder)]
         child = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -429,15 +433,56 @@ def compare(arguments: argparse.Namespace) -> None:
             continue
         cost = json.loads(child.stdout.splitlines()[-1])
         with np.load(arguments.folder / f"method-{name}.npz") as kept:
+            if name == "novelty":
+                calibrated = expected_errors(kept, errors["deviation_mean"], true, kinds)
             rows += [
                 {**correlations(one, kept[one], true, kinds), **{k: cost[k] for k in cost if k != "names"}}
                 for one in cost["names"]
             ]
+    rows += [correlations(name, values, true, kinds) for name, values in calibrated.items()]
     print(table(rows))
     of_kinds = {kind: float(np.sqrt(np.mean(true[kinds == kind] ** 2))) for kind in sorted(set(kinds))}
     print(json.dumps({kind: round(1000 * value) for kind, value in of_kinds.items()}), "meV/A")
     figures = {"rows": rows, "force_rmse_eV_per_A": of_kinds, "n_test_frames": len(true)}
     (arguments.folder / "results.json").write_text(json.dumps(figures, indent=1))
+
+
+def expected_errors(
+    kept: Any, deviation: NDArray[np.float64], true: NDArray[np.float64], kinds: NDArray[Any]
+) -> Values:
+    """Errors that the program's calibration expects: of a frame from fits without its kind, or its fifth."""
+    fifths = np.random.default_rng(0).permutation(len(true)) % 5
+    novelty, distance = kept["cells: novelty of the frame"], kept["frames: distance to training"]
+    columns = {
+        "deviation alone": (deviation, np.zeros_like(novelty), np.ones_like(distance)),
+        "deviation, novelty and distance": (deviation, novelty, distance),
+    }
+    found = {}
+    for name, signs in columns.items():
+        for apart, groups in (("kind", kinds), ("fifth", fifths)):
+            frames = [
+                Compared(
+                    group=str(group),
+                    signs=Signs(mean_deviation_eV_per_A=dev, novelty=new, distance=far),
+                    force_rmse_meV_per_A=1000 * error,
+                )
+                for group, dev, new, far, error in zip(groups, *signs, true, strict=True)
+            ]
+            print(f"{name}, {apart}s apart: {calibrate(frames).in_words}", file=sys.stderr)
+            found[f"expected error: {name}, {apart}s apart"] = predicted_apart(frames)
+    return found
+
+
+def predicted_apart(frames: Sequence[Compared]) -> NDArray[np.float64]:
+    """Expected error of each frame by a fit without its group."""
+    return np.array(
+        [
+            calibrate([other for other in frames if other.group != one.group]).predict_meV_per_A([one.signs])[
+                0
+            ]
+            for one in frames
+        ]
+    )
 
 
 def correlations(

@@ -192,6 +192,22 @@ def test_an_element_that_training_lacks_has_no_coverage_and_is_said_so():
     assert report.pooled.ratio < 0.75
 
 
+def test_an_element_that_training_lacks_lowers_the_pooled_ratio_however_few_of_it_were_visited():
+    training, visited = without(cloud(1, n_frames=300), "O"), cloud(2)
+    few = Environments(
+        elements=visited.elements,
+        values={**visited.values, "O": visited.values["O"][:2]},
+        frame_index={**visited.frame_index, "O": np.array([0, 1])},
+        n_frames=visited.n_frames,
+    )
+    report = assess(training, few)
+    lithium, oxygen = report.elements
+    assert oxygen.ratio is None  # its halves share no cell
+    assert lithium.ratio > 1
+    expected = 400 * lithium.ceiling / (400 * lithium.ceiling + 2)
+    assert report.pooled.ratio == pytest.approx(expected)
+
+
 def test_an_element_that_is_not_visited_is_not_counted_and_is_said_so():
     report = assess(cloud(1), without(cloud(2), "O"))
     assert [element.symbol for element in report.elements] == ["Li"]
@@ -225,6 +241,7 @@ def test_constant_training_covers_only_what_is_equal_to_it():
     report = assess(one_element([[1, 2, 3]] * 4), one_element([[1, 2, 3], [1, 2, 3.5]]))
     assert report.pooled.coverage == 0.5
     np.testing.assert_array_equal(report.frames.novelty, [0, 1])
+    assert any("all training environments are alike" in words for words in report.warnings)
 
 
 def test_a_range_much_wider_than_what_is_visited_is_said():

@@ -1,4 +1,4 @@
-"""The descriptor of a real DeePMD-kit model, trained for two steps: what it says is not asked here."""
+"""The descriptor of a real DeePMD-kit model, trained for a moment: what it says is not asked here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import pytest
 from ase import Atoms
 from coverage_helpers import frame_of, oxide
 
-from llzo_al.config.training import Training
 from llzo_al.coverage.assess import assess_coverage
 from llzo_al.coverage.deepmd import DeepmdDescriber
 from llzo_al.coverage.descriptors import environments_of
 from llzo_al.errors import EngineError
-from llzo_al.training.train import TrainInputs, train_model
 
 ELEMENTS = ("Li", "O")
 FEATURES = 8 * 4
@@ -23,35 +21,16 @@ FEATURES = 8 * 4
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("model")
-    data = directory / "system" / "set.000"
-    data.mkdir(parents=True)
-    frames = [oxide(seed) for seed in range(4)]
-    types = [str(ELEMENTS.index(symbol)) for symbol in frames[0].get_chemical_symbols()]
-    (data.parent / "type.raw").write_text("\n".join(types) + "\n")
-    (data.parent / "type_map.raw").write_text("\n".join(ELEMENTS) + "\n")
-    np.save(data / "coord.npy", np.array([one.positions.ravel() for one in frames]))
-    np.save(data / "box.npy", np.array([np.array(one.cell).ravel() for one in frames]))
-    np.save(data / "energy.npy", np.arange(4.0))
-    np.save(data / "force.npy", np.random.default_rng(0).normal(size=(4, 3 * len(types))))
-    settings = Training(
-        backend="tensorflow",
-        rcut_A=4.0,
-        embedding_neurons=[4, 8],
-        axis_neurons=4,
-        fitting_neurons=[8],
-        compress=False,
-    )
-    inputs = TrainInputs(
-        training_systems=(data.parent,), settings=settings, elements=ELEMENTS, steps=2, seed=1
-    )
-    return directory / train_model(inputs, directory).model
+def model(committee) -> Path:
+    return committee[0]
 
 
 @pytest.fixture(scope="module")
-def cases(model):
-    """Descriptors of a cell and of what should be, or should not be, the same."""
+def described(model):
+    """Two sets of cells, and descriptors of a cell and of what should be, or should not be, the same as it.
+
+    All by one start of DeePMD-kit.
+    """
     atoms = oxide(1)
     order = np.random.default_rng(0).permutation(len(atoms))
     turned = atoms.copy()
@@ -59,12 +38,24 @@ def cases(model):
     swapped = atoms.copy()
     lithium, oxygen = (np.flatnonzero(atoms.symbols == symbol)[0] for symbol in ELEMENTS)
     swapped.positions[[lithium, oxygen]] = swapped.positions[[oxygen, lithium]]
-    molecule = Atoms("LiO", positions=[[0, 0, 0], [0, 0, 1.7]])
-    made = DeepmdDescriber(model, ELEMENTS).describe(
-        [frame_of(one) for one in (atoms, atoms[order], turned, swapped, molecule)]
+    cases = {
+        "atoms": atoms,
+        "permuted": atoms[order],
+        "turned": turned,
+        "swapped": swapped,
+        "molecule": Atoms("LiO", positions=[[0, 0, 0], [0, 0, 1.7]]),
+    }
+    cells = [oxide(seed, displacement=0.1 if seed < 6 else 0.6) for seed in range(9)]
+    every = environments_of(
+        [frame_of(one) for one in (*cells, *cases.values())], DeepmdDescriber(model, ELEMENTS)
     )
-    names = ("atoms", "permuted", "turned", "swapped", "molecule")
-    return atoms, order, dict(zip(names, made, strict=True))
+    values = {name: every.subset([number]).values for number, name in enumerate(cases, start=len(cells))}
+    return every, atoms, order, values
+
+
+@pytest.fixture(scope="module")
+def cases(described):
+    return described[1:]
 
 
 def test_shapes(cases):
@@ -95,9 +86,8 @@ def test_rotations_change_nothing_and_swapped_elements_do(cases):
         assert np.abs(values["swapped"][symbol] - whole).max() > 1e-2 * np.abs(whole).max()
 
 
-def test_coverage_in_the_models_space(model):
-    frames = [frame_of(oxide(seed, displacement=0.1 if seed < 6 else 0.6)) for seed in range(9)]
-    every = environments_of(frames, DeepmdDescriber(model, ELEMENTS))
+def test_coverage_in_the_models_space(described):
+    every = described[0]
     training, visited = every.subset(range(6)), every.subset(range(6, 9))
     report = assess_coverage(training, visited)
     assert {element.symbol for element in report.elements} == set(ELEMENTS)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from llzo_al.coverage import grid as grid_module
-from llzo_al.coverage.grid import Grid, tally_planes
+from llzo_al.coverage import tally as tally_module
+from llzo_al.coverage.grid import Grid
 from llzo_al.coverage.pca import Projection
+from llzo_al.coverage.tally import tally_planes
 
 POINTS = arrays(
     np.float64,
@@ -98,7 +99,7 @@ def test_many_cells_are_counted_as_few_are(monkeypatch):
     training, visited = grid.locate(projection(points)), grid.locate(projection(others))
     dense = count_cells(training, visited)
     dense_missing = [missing for _, _, missing in uncovered(training, visited)]
-    monkeypatch.setattr(grid_module, "DENSE_CELLS", 0)
+    monkeypatch.setattr(tally_module, "DENSE_CELLS", 0)
     sparse = count_cells(training, visited)
     np.testing.assert_array_equal(dense.visited, sparse.visited)
     np.testing.assert_array_equal(dense.covered, sparse.covered)

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llzo_al.config.coverage import Coverage
-from llzo_al.coverage import assess as assess_module
+from llzo_al.coverage import sides as sides_module
 from llzo_al.coverage import stored as stored_module
 from llzo_al.coverage.assess import assess_coverage
 from llzo_al.coverage.environments import Environments, concatenate, fit_scalings, frame_means
+from llzo_al.coverage.reference import frame_fingerprint, read_frames, write_frames
 from llzo_al.coverage.stored import META, StoredEnvironments, write_environments
 from llzo_al.errors import StageError
 
@@ -220,6 +221,23 @@ def test_a_fixed_frame_makes_two_reports_comparable():
     assert both.pooled.coverage >= max(before.pooled.coverage, latest.pooled.coverage)
 
 
+def test_a_frame_of_reference_is_kept_in_a_file(tmp_path):
+    training, visited = cloud(1), cloud(2)
+    first = assess(training, visited)
+    write_frames(tmp_path / "frames.npz", first.frames_of_reference)
+    kept = read_frames(tmp_path / "frames.npz")
+    again = assess(training, visited, fixed=kept)
+    assert again.pooled.coverage == first.pooled.coverage
+    assert again.as_dict()["frame"] == first.as_dict()["frame"] == frame_fingerprint(kept)
+    assert assess(cloud(3), visited).as_dict()["frame"] != frame_fingerprint(kept)
+    assert list(tmp_path.iterdir()) == [tmp_path / "frames.npz"]
+    with pytest.raises(StageError, match="the fixed frame is of descriptors with 5 features, these have 2"):
+        assess(TRAINING, one_element(VISITED), fixed={"Li": kept["Li"]})
+    np.savez(tmp_path / "other.npz", version=np.array(7))
+    with pytest.raises(StageError, match="no frames of reference of version 1"):
+        read_frames(tmp_path / "other.npz")
+
+
 @settings(deadline=None, max_examples=8)
 @given(st.integers(0, 100))
 def test_more_training_never_covers_less_in_a_fixed_frame(seed):
@@ -236,7 +254,7 @@ def test_sets_on_disk_are_measured_as_those_in_memory(tmp_path, monkeypatch):
     training, visited = cloud(1), cloud(2, n_frames=25)
     runs = np.arange(25) // 5
     in_memory = assess(training, visited, trajectories=runs)
-    monkeypatch.setattr(assess_module, "_IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(sides_module, "IN_MEMORY_BYTES", 0)
     sets = stored(training, tmp_path / "training"), stored(visited, tmp_path / "visited")
     on_disk = assess(*sets, trajectories=runs)
     assert on_disk.as_dict() == in_memory.as_dict()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from itertools import combinations
 
@@ -10,29 +12,32 @@ from hypothesis import strategies as st
 
 from llzo_al.config.assessment import Selection
 from llzo_al.errors import StageError
-from llzo_al.selection.choose import Candidate, select_frames
+from llzo_al.selection.candidates import Candidate
+from llzo_al.selection.choose import select_frames
 
 LIMITS = Selection(
     max_frames=3, deviation_low_eV_per_A=0.05, deviation_high_eV_per_A=2.0, duplicate_distance=0.1
 )
 
 
-def candidate(index, cells=(), deviation=0.01, mean=None, group="run", weight=lambda _: 1.0):
+def candidate(index, cells=(), deviation=0.01, mean=None, distance=0.5, expected=None):
     return Candidate(
         index=index,
-        group=group,
+        group="run",
         step=10 * index,
         force_deviation_eV_per_A=deviation,
         novelty=0.0,
+        distance=distance,
         uncovered_cells=np.array(sorted(cells), dtype=np.int64),
-        cell_weights=np.array([weight(cell) for cell in sorted(cells)], dtype=float),
         mean_descriptor=np.array([float(index), -float(index)]) if mean is None else np.asarray(mean, float),
         n_atoms=192,
+        expected_error_meV_per_A=expected,
     )
 
 
-def choose(candidates, options=LIMITS, seed=1, existing=None):
-    return select_frames(candidates, options, seed=seed, existing_means=existing)
+def choose(candidates, options=LIMITS, seed=1, existing=None, weight=lambda _: 1.0):
+    weights = [weight(cell) for cell in range(100)]
+    return select_frames(candidates, options, seed=seed, cell_weights=weights, existing_means=existing)
 
 
 def reasons(result):
@@ -103,8 +108,10 @@ def test_the_limit_is_kept():
     assert result.as_dict()["counts"] == {"limit": 7, "uncovered": 3}
 
 
-def test_ties_go_to_the_larger_deviation_and_then_by_the_seed():
-    assert choose([candidate(0, [1]), candidate(1, [1], deviation=0.02)]).indices == [1]
+def test_ties_go_to_the_frame_farther_from_training_and_then_by_the_seed():
+    assert choose([candidate(0, [1]), candidate(1, [1], distance=0.7)]).indices == [1]
+    assert choose([candidate(0, deviation=0.3), candidate(1, deviation=0.3, distance=0.7)]).indices[0] == 1
+    assert choose([candidate(0, [1], distance=9.0), candidate(1, [1], distance=np.nan)]).indices == [1]
     equal = [candidate(n, [n]) for n in range(30)]
     picks = {tuple(choose(equal, seed=seed).indices) for seed in range(5)}
     assert len(picks) > 1
@@ -126,14 +133,47 @@ def test_bad_candidates_are_named():
         choose([candidate(0)], existing=np.zeros((2, 5)))
     with pytest.raises(StageError, match=r"frame 3 \(frame 30 of run\)"):
         choose([candidate(3, mean=[np.nan, 0.0])])
+    with pytest.raises(StageError, match=r"frame 3 \(frame 30 of run\): its cells leave 0 to 99"):
+        choose([candidate(3, [100])])
+
+
+def test_a_limit_in_units_of_the_error():
+    """Where every frame has an expected error, that is what the lower limit is a limit of."""
+    options = LIMITS.model_copy(update={"deviation_low_as_error_meV_per_A": 120.0})
+    frames = [
+        candidate(0, deviation=0.5, expected=110.0),
+        candidate(1, deviation=0.01, expected=130.0),
+        candidate(2, deviation=0.02, expected=150.0),
+        candidate(3, deviation=3.0, expected=900.0),
+        candidate(4, deviation=0.02, expected=np.nan),
+    ]
+    result = choose(frames, options)
+    assert result.indices == [2, 1]
+    assert reasons(result)[1] == "expected force error 130 meV/Å above 120"
+    assert reasons(result)[0] == "covered and expected force error 110 meV/Å not above 120"
+    assert reasons(result)[3] == "unphysical: deviation 3 eV/Å above 2"
+    assert choose(frames).indices == [0]  # without the key the deviation decides
+    assert choose([*frames, candidate(5)], options).indices == [0]  # and without an expectation of each
+
+
+def test_the_table_tells_the_reason_of_every_candidate():
+    result = choose([candidate(0, [1]), candidate(1, deviation=np.inf), candidate(2, expected=50.0)])
+    rows = list(csv.DictReader(io.StringIO(result.as_table())))
+    assert [(row["index"], row["chosen"], row["rule"]) for row in rows] == [
+        ("0", "True", "uncovered"),
+        ("1", "False", "unphysical"),
+        ("2", "False", "covered"),
+    ]
+    assert rows[0]["reason"] == "covers 1 cell that training does not (weight 1)"
+    assert (rows[1]["force_deviation_eV_per_A"], rows[2]["expected_error_meV_per_A"]) == ("", "50.0")
 
 
 def test_a_cell_with_many_environments_is_worth_more_than_several_with_few():
     def weight(cell):
         return 0.5 if cell == 9 else 0.01
 
-    many, heavy = candidate(0, range(5), weight=weight), candidate(1, [9], weight=weight)
-    result = choose([many, heavy], LIMITS.model_copy(update={"max_frames": 1}))
+    many, heavy = candidate(0, range(5)), candidate(1, [9])
+    result = choose([many, heavy], LIMITS.model_copy(update={"max_frames": 1}), weight=weight)
     assert result.indices == [1]
     (chosen,) = result.chosen
     assert (chosen.new_cells, chosen.gain) == (1, 0.5)
@@ -154,10 +194,10 @@ def test_greedy_keeps_its_guarantee(sets, most):
     def worth(chosen):
         return sum(map(weight, frozenset().union(*chosen)))
 
-    candidates = [candidate(n, cells, weight=weight) for n, cells in enumerate(sets)]
+    candidates = [candidate(n, cells) for n, cells in enumerate(sets)]
     options = LIMITS.model_copy(update={"duplicate_distance": 0.0, "max_frames": most})
     best = max(worth(chosen) for chosen in combinations(sets, min(most, len(sets))))
-    result = choose(candidates, options)
+    result = choose(candidates, options, weight=weight)
     assert result.weight_covered_by_choice >= (1 - 1 / np.e) * best - 1e-9
     assert result.uncovered_weight == pytest.approx(worth(sets))
 

@@ -43,6 +43,7 @@ def test_all_limits_met():
     [
         ({"coverage_ratio": 0.91}, "coverage ratio 0.910 < 0.95 (Zr lowest: 0.930)"),
         ({"coverage_ratio": None}, "coverage ratio not measured"),
+        ({"coverage_ceiling": 0.31}, "coverage ratio 0.970 means little: the ceiling is only 0.31"),
         ({"coverage_ratio": float("nan")}, "coverage ratio not measured"),
         ({"energy_rmse_meV_per_atom": 5.5}, "energy RMSE 5.5 > 5 meV/atom on 12 held-out MD frames"),
         ({"force_rmse_meV_per_A": 210.0}, "force RMSE 210 > 150 meV/Å on 12 held-out MD frames"),
@@ -132,7 +133,16 @@ def test_where_least_is_covered_is_said():
     ("measure", "changes", "words"),
     [
         ("paper", {"coverage": 0.96}, "coverage 0.960 < 0.97"),
-        ("paper", {"coverage": 0.98}, "coverage 0.980 >= 0.97"),
+        (
+            "paper",
+            {"coverage": 0.98, "coverage_ceiling": 0.3, "element_coverages": {"La": 0.9, "O": 0.99}},
+            "coverage 0.980 >= 0.97 (La lowest: 0.900)",
+        ),
+        (
+            "environment_ratio",
+            {"environment_ratio": 0.99, "environment_ceiling": 0.4},
+            "environment-weighted coverage ratio 0.990 means little: the ceiling is only 0.40",
+        ),
         (
             "environment_ratio",
             {"environment_ratio": 0.90},

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from llzo_al.commands.arguments import JsonOption
+from llzo_al.config.coverage import LOW_CEILING, Coverage
 from llzo_al.console import CONSOLE, ERRORS
 from llzo_al.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from llzo_al.coverage.report import CoverageReport
+    from llzo_al.coverage.report import CoverageReport, ElementCoverage, PooledCoverage
 
 _PROGRESS_S = 5.0
+_LEGEND = (
+    "ceiling: one half of the test set by the other; ratio: coverage by its ceiling, pooled at most 1 "
+    "(?: the ceiling is too low for it). Shares of the test environments: environments, in covered cells; "
+    "far, from training in the full space (0.05: as training itself); off, outside the subspace. "
+    "unseen: share of further MD in cells not visited yet"
+)
 
 TrainOption = Annotated[
     list[Path],
@@ -54,6 +62,16 @@ ProcessesOption = Annotated[
 PaperOption = Annotated[
     bool, typer.Option("--paper", help="The measure of You et al. (2024) as it is: no subspace check.")
 ]
+FittedOnOption = Annotated[
+    Literal["training", "visited", "both"], typer.Option("--fitted-on", help="Set that the PCA is fitted on.")
+]
+EdgesOption = Annotated[
+    Literal["common", "training", "visited"], typer.Option("--edges", help="Range that the cells divide.")
+]
+VarianceOption = Annotated[
+    float, typer.Option("--variance", help="Share of the variance that the components hold.", metavar="SHARE")
+]
+TogetherOption = Annotated[bool, typer.Option("--together", help="One space for all elements.")]
 
 
 def coverage(
@@ -68,6 +86,10 @@ def coverage(
     seed: SeedOption = 1,
     processes: ProcessesOption = 1,
     paper: PaperOption = False,
+    fitted_on: FittedOnOption = "training",
+    edges: EdgesOption = "common",
+    variance: VarianceOption = 0.95,
+    together: TogetherOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure what a training set covers of another data set.
@@ -79,19 +101,25 @@ def coverage(
 
     Example: [bold]llzo-al coverage --train dataset/training --test md-1500K.traj --out coverage[/bold]
     """
-    from llzo_al.config.coverage import Coverage
     from llzo_al.coverage.datasets import compare_datasets
     from llzo_al.coverage.deepmd import DeepmdDescriber
 
     symbols = [one.strip() for one in elements.split(",")] if elements else None
-    settings = Coverage(bins=_bins(bins), subspace_check=not paper)
+    if not 0 < variance <= 1:
+        raise UserError(f"--variance: {variance:g} given; allowed: above 0 and at most 1")
+    settings = Coverage(
+        bins=_bins(bins),
+        subspace_check=not paper,
+        fitted_on=fitted_on,
+        edges=edges,
+        variance=variance,
+        elements="together" if together else "separate",
+    )
     describer = None
     if model is not None:
         if not model.is_file():
             raise UserError(f"--model: {model} is not a file; give a frozen model such as graph.pb")
-        if symbols is None:
-            raise UserError("--model needs --elements, in any order: those of the two sets")
-        describer = DeepmdDescriber(model, symbols)
+        describer = partial(DeepmdDescriber, model)
     report = compare_datasets(
         train,
         test,
@@ -139,8 +167,10 @@ def _table(report: CoverageReport) -> Table:
     from rich.table import Table
 
     table = Table(
-        title=f"coverage of {report.n_visited_frames} frames by {report.n_training_frames}",
+        title=f"coverage of {report.n_visited_frames} frames by {report.n_training_frames} training frames",
         title_justify="left",
+        caption=_LEGEND,
+        caption_justify="left",
         show_footer=True,
     )
     pooled = report.pooled
@@ -149,7 +179,7 @@ def _table(report: CoverageReport) -> Table:
         ("bins", ""),
         ("coverage", _figure(pooled.coverage, pooled.coverage_interval)),
         ("ceiling", _figure(pooled.ceiling)),
-        ("ratio", _figure(pooled.ratio, pooled.ratio_interval)),
+        ("ratio", _ratio(pooled)),
         ("environments", _figure(pooled.environment_coverage, pooled.environment_coverage_interval)),
         ("unseen", _figure(pooled.unseen_mass_between_trajectories)),
         ("far", _figure(pooled.far_share)),
@@ -165,7 +195,7 @@ def _table(report: CoverageReport) -> Table:
             str(one.bins),
             _figure(one.coverage, one.coverage_interval),
             _figure(one.ceiling),
-            _figure(one.ratio, one.ratio_interval),
+            _ratio(one),
             _figure(one.environment_coverage, one.environment_coverage_interval),
             _figure(one.unseen_mass_between_trajectories),
             _figure(one.neighbours.far_share if one.neighbours else None),
@@ -174,6 +204,12 @@ def _table(report: CoverageReport) -> Table:
             f"{one.n_visited_environments:,}",
         )
     return table
+
+
+def _ratio(one: ElementCoverage | PooledCoverage) -> str:
+    """The ratio; with a question mark where its ceiling is so low that it means little."""
+    doubtful = one.ratio is not None and one.ceiling is not None and one.ceiling < LOW_CEILING
+    return _figure(one.ratio, one.ratio_interval) + ("?" if doubtful else "")
 
 
 def _figure(value: float | None, interval: tuple[float, float] | None = None) -> str:

@@ -17,8 +17,9 @@ class Selection(Section):
     deviation_low_eV_per_A: NotNegative = 0.05
     """Below this deviation of the committee a frame is labelled only for uncovered environments."""
     deviation_low_as_error_meV_per_A: Positive | None = None
-    """The lower limit in units of the error itself, if given: from the second iteration on it is the
-    deviation at which the last iteration's calibration expects this force error (root mean square)."""
+    """The lower limit in units of the error itself, if given: as soon as the calibration of the iteration
+    before predicts errors better than their mean, frames with a larger expected force error (root mean
+    square) than this are labelled in place of those with a larger deviation."""
     deviation_high_eV_per_A: Positive = 2.0
     """Above this deviation a frame is taken for unphysical and not labelled."""
     duplicate_distance: NotNegative = 0.02
@@ -49,7 +50,8 @@ class Stopping(Section):
     by the environments in it. `paper`: the bare share of cells of You et al. (2024), Eq. 6, whatever its
     ceiling."""
     coverage_ratio: Share = 0.95
-    """Pooled coverage divided by its split-half ceiling."""
+    """Pooled coverage divided by its split-half ceiling. A ratio to a ceiling below 0.5 never counts: too few
+    environments were visited for so many cells."""
     paper_coverage: Share = 0.97
     """Pooled coverage itself, with `coverage_measure: paper`."""
     far_share: Share = 1.0

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from llzo_al.config.coverage import Coverage
 from llzo_al.coverage.assess import assess_coverage
 from llzo_al.coverage.descriptors import Describer, SoapDescriber, stored_environments
-from llzo_al.coverage.environments import EnvironmentSet
+from llzo_al.coverage.environments import EnvironmentSet, IntArray
 from llzo_al.coverage.planes import draw_planes, plane_maps
+from llzo_al.coverage.reference import write_frames
 from llzo_al.coverage.report import CoverageReport
+from llzo_al.coverage.stored import StoredEnvironments
 from llzo_al.dataset.frames import Frame, Provenance
 from llzo_al.errors import UserError
 from llzo_al.files import write_json
+from llzo_al.structures.existing.places import SOURCE, find_data
+from llzo_al.structures.existing.reading import read_frames
+from llzo_al.structures.existing.units import Units
 
 _BATCH = 200
 
@@ -29,7 +34,7 @@ def compare_datasets(
     *,
     elements: Sequence[str] | None = None,
     settings: Coverage | None = None,
-    describer: Describer | None = None,
+    describer: Callable[[Sequence[str]], Describer] | None = None,
     file_format: str = "auto",
     every: int = 1,
     seed: int = 1,
@@ -51,7 +56,8 @@ def compare_datasets(
     settings
         How coverage is measured; the defaults of the campaign file otherwise.
     describer
-        What describes environments; by default SOAP with the settings' descriptor.
+        Makes what describes environments of these elements, as ``partial(DeepmdDescriber, model)`` does; by
+        default SOAP with the settings' descriptor.
     file_format
         A format as in `existing_data`, for all files, or "auto".
     every
@@ -78,45 +84,39 @@ def compare_datasets(
     >>> {e.symbol: e.ratio for e in report.elements}  # doctest: +SKIP
     """
     settings = settings or Coverage()
-    readers = {name: _Frames(paths, file_format, every) for name, paths in (("train", train), ("test", test))}
-    surveys = {name: _survey(reader, name) for name, reader in readers.items()}
-    found = sorted(set().union(*(symbols for symbols, _ in surveys.values())))
-    known = list(elements) if elements is not None else found
-    unknown = sorted(set(found) - set(known))
-    if unknown:
-        raise UserError(
-            f"the sets hold {', '.join(unknown)}, but --elements lists {', '.join(known)}; list all of them"
-        )
-    described_by = describer or SoapDescriber(settings.descriptor, known)
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out: {out} is a file; name a folder")
+    sets = [_Frames(name, paths, file_format, every) for name, paths in (("train", train), ("test", test))]
+    known = _elements(elements, found=sorted(set().union(*(one.elements for one in sets))))
+    described_by = describer(known) if describer else SoapDescriber(settings.descriptor, known)
     with tempfile.TemporaryDirectory(prefix="llzo-al-coverage-") as folder:
-        sets, groups = {}, {}
-        for name, reader in readers.items():
-            tell = partial(_tell, progress, name, surveys[name][1])
-            numbers: dict[str, int] = {}
-            told: list[int] = []
-            batches = _batches(reader.frames(), numbers, told)
-            sets[name] = stored_environments(batches, described_by, Path(folder) / name, told=tell)
-            groups[name] = np.array(told, dtype=np.int64)
+        (training, _), (visited, trajectories) = (
+            one.described(described_by, Path(folder), progress) for one in sets
+        )
         report = assess_coverage(
-            sets["train"],
-            sets["test"],
+            training,
+            visited,
             settings,
             seed=seed,
-            trajectories=groups["test"],
+            trajectories=trajectories,
             per_frame=False,
             processes=processes,
         )
         if out is not None:
-            write_comparison(report, sets["train"], sets["test"], out)
+            write_comparison(report, training, visited, out)
     return report
 
 
 def write_comparison(
     report: CoverageReport, training: EnvironmentSet, visited: EnvironmentSet, out: Path
 ) -> list[Path]:
-    """Write ``coverage.json`` and ``planes-ELEMENT.png``; returns the pictures."""
+    """Write ``coverage.json``, ``frames.npz`` and ``planes-ELEMENT.png``; returns the pictures.
+
+    ``frames.npz`` holds the frames of reference, for `llzo_al.coverage.reference.read_frames`.
+    """
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "coverage.json", report.as_dict())
+    write_frames(out / "frames.npz", report.frames_of_reference)
     pictures = []
     for element in report.elements:
         path = out / f"planes-{element.symbol}.png"
@@ -125,25 +125,80 @@ def write_comparison(
     return pictures
 
 
+def _elements(asked: Sequence[str] | None, *, found: list[str]) -> list[str]:
+    """Elements of the descriptor: those asked for, which have to be known and hold all that were found."""
+    if asked is None:
+        return found
+    unknown = [symbol for symbol in asked if symbol not in atomic_numbers or symbol == "X"]
+    if unknown or len(set(asked)) < len(asked):
+        raise UserError(
+            f"--elements: {','.join(asked)} given; expected symbols such as Li,La,Zr,O, each once"
+        )
+    lacking = sorted(set(found) - set(asked))
+    if lacking:
+        raise UserError(
+            f"the sets hold {', '.join(lacking)}, but --elements lists {', '.join(asked)}; list all of them"
+        )
+    return list(asked)
+
+
 class _Frames:
-    """Frames of some files, read again each time that they are asked for."""
+    """Frames of some files, read again each time that they are asked for.
 
-    def __init__(self, paths: Sequence[Path], file_format: str, every: int) -> None:
-        from llzo_al.structures.existing.places import find_data
-        from llzo_al.structures.existing.units import Units
+    Attributes
+    ----------
+    elements
+        Chemical symbols that occur.
+    """
 
-        self._data = find_data([str(path) for path in paths], base=Path(), format_name=file_format)
-        self._units = Units()
+    def __init__(self, name: str, paths: Sequence[Path], file_format: str, every: int) -> None:
+        self._name = name
+        self._paths = [str(path) for path in paths]
+        self._format = file_format
         self._every = every
+        self.elements: set[str] = set()
+        self._count = 0
+        for frame in self._frames():
+            self.elements.update(frame.symbols)
+            self._count += 1
+        if not self._count:
+            raise UserError(f"--{name}: the files hold no frame")
 
-    def frames(self) -> Iterator[Frame]:
+    def described(
+        self, describer: Describer, folder: Path, progress: Callable[[str, int, int], None] | None
+    ) -> tuple[StoredEnvironments, IntArray]:
+        """Environments on disk, and the trajectory of each frame."""
+        numbers: dict[str, int] = {}
+        trajectories: list[int] = []
+
+        def batches() -> Iterator[list[Frame]]:
+            frames = self._frames()
+            while batch := list(islice(frames, _BATCH)):
+                trajectories.extend(numbers.setdefault(one.provenance.group, len(numbers)) for one in batch)
+                yield batch
+
+        def tell(done: int) -> None:
+            if progress is not None:
+                progress(self._name, done, self._count)
+
+        stored = stored_environments(batches(), describer, folder / self._name, told=tell)
+        return stored, np.array(trajectories, dtype=np.int64)
+
+    def _frames(self) -> Iterator[Frame]:
+        try:
+            yield from self._read()
+        except UserError as error:
+            # The readers speak of a section of the campaign file, which there is none of here.
+            words = str(error).removeprefix(f"{SOURCE}: ").replace("`format`", "--format")
+            raise UserError(f"--{self._name}: {words}") from error
+
+    def _read(self) -> Iterator[Frame]:
         """The frames; a frame's group is its trajectory."""
-        from llzo_al.structures.existing.reading import read_frames
-
-        for data in self._data:
-            for one in read_frames(data, units=self._units, every=self._every):
+        units = Units()
+        for data in find_data(self._paths, base=Path(), format_name=self._format):
+            for one in read_frames(data, units=units, every=self._every):
                 group = data.name if one.group is None else f"{data.name}/{one.group}"
-                origin = Provenance(source="existing_data", kind=data.name, group=group, frame=one.index)
+                origin = Provenance(source=SOURCE, kind=data.name, group=group, frame=one.index)
                 try:
                     frame = Frame(
                         symbols=one.symbols,
@@ -155,26 +210,3 @@ class _Frames:
                 except ValueError as error:
                     raise UserError(f"{data.path}: frame {one.index}: {error}; remove the frame") from error
                 yield frame
-
-
-def _tell(progress: Callable[[str, int, int], None] | None, name: str, total: int, done: int) -> None:
-    if progress is not None:
-        progress(name, done, total)
-
-
-def _survey(reader: _Frames, name: str) -> tuple[set[str], int]:
-    """Elements and number of frames of a set."""
-    found: set[str] = set()
-    count = 0
-    for frame in reader.frames():
-        found.update(frame.symbols)
-        count += 1
-    if not count:
-        raise UserError(f"--{name}: the files hold no frame")
-    return found, count
-
-
-def _batches(frames: Iterator[Frame], numbers: dict[str, int], told: list[int]) -> Iterator[list[Frame]]:
-    while batch := list(islice(frames, _BATCH)):
-        told += [numbers.setdefault(frame.provenance.group, len(numbers)) for frame in batch]
-        yield batch

@@ -7,7 +7,7 @@ visited set share, divided by the number of cells that the visited set holds; it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -18,11 +18,8 @@ from numpy.typing import NDArray
 from llzo_al.coverage.environments import IntArray
 from llzo_al.coverage.pca import Projection
 
-DENSE_CELLS = 65536
-"""Up to this many cells, or one for each environment, a plane is counted in an array of all its cells;
-beyond it by sorting."""
 _CHUNK = 1 << 17
-"""Environments that are counted at once: few enough for the processor's cache."""
+"""Environments that are located at once: few enough for the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +109,10 @@ class Located:
         rows
             Only these environments.
         """
-        return self._cells(plane, coarser, rows).astype(np.int64)
+        return self.small_cells(plane, coarser, rows).astype(np.int64)
 
-    def _cells(self, plane: tuple[int, int], coarser: int, rows: slice) -> NDArray[Any]:
-        """The same in the smallest unsigned integers that hold them, which are the fastest."""
+    def small_cells(self, plane: tuple[int, int], coarser: int, rows: slice) -> NDArray[Any]:
+        """`cells` in the smallest unsigned integers that hold them, which are the fastest to count."""
         bins = self.grid.bins // coarser
         kind: Any = np.uint16 if 2 * bins**2 <= 1 << 16 else np.uint32
         first, second = (self.bins[rows, axis] for axis in plane)
@@ -126,124 +123,3 @@ class Located:
         cells += second
         cells += self.layer[rows] * kind(bins**2)
         return cells
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlaneTally:
-    """What a reference set and a tested set hold of one plane.
-
-    Attributes
-    ----------
-    plane
-        The two components.
-    numbers
-        Numbers of the cells that the arrays below have entries for, shape (n_cells,), ascending.
-    known
-        Which of them the reference set holds, shape (n_cells,).
-    counts
-        For each keying the tested environments by key and cell, shape (n_keys, n_cells) each.
-    """
-
-    plane: tuple[int, int]
-    numbers: IntArray
-    known: NDArray[np.bool_]
-    counts: tuple[IntArray, ...]
-
-    @property
-    def visited(self) -> IntArray:
-        """Tested environments in each cell, shape (n_cells,)."""
-        return np.asarray(self.counts[0].sum(axis=0))
-
-    def misses(self, cells: IntArray) -> NDArray[np.bool_]:
-        """Which of some tested environments, given by their cells, shape (n,), the reference set misses."""
-        last = len(self.numbers) - 1
-        whole = last >= 0 and self.numbers[0] == 0 and self.numbers[last] == last
-        return ~self.known[cells if whole else np.searchsorted(self.numbers, cells)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Keying:
-    """A division of the tested environments.
-
-    Attributes
-    ----------
-    keys
-        Part that each environment belongs to, shape (n,).
-    n_keys
-        Number of parts.
-    """
-
-    keys: NDArray[Any]
-    n_keys: int
-
-
-def tally_planes(
-    reference: Located, tested: Located, keyings: Sequence[Keying] = (), *, coarser: int = 1
-) -> Iterator[PlaneTally]:
-    """Count, plane by plane, what both sets hold.
-
-    Parameters
-    ----------
-    reference, tested
-        Environments on one grid.
-    keyings
-        Divisions of the tested set; without any it is counted as a whole.
-    coarser
-        Bins that are taken together; it divides the grid's number of bins.
-    """
-    keyings = keyings or [Keying(keys=np.zeros(len(tested), dtype=np.uint8), n_keys=1)]
-    n_cells = 2 * (tested.grid.bins // coarser) ** 2
-    tally = _dense if n_cells <= max(DENSE_CELLS, min(len(tested), 50 * DENSE_CELLS)) else _sorted
-    for plane in tested.grid.planes:
-        yield tally(reference, tested, keyings, plane, coarser, n_cells)
-
-
-def _dense(
-    reference: Located,
-    tested: Located,
-    keyings: Sequence[Keying],
-    plane: tuple[int, int],
-    coarser: int,
-    n_cells: int,
-) -> PlaneTally:
-    known = np.zeros(n_cells, dtype=np.bool_)
-    for rows in _chunks(len(reference)):
-        known[reference._cells(plane, coarser, rows)] = True
-    counts = [np.zeros(keying.n_keys * n_cells, dtype=np.int64) for keying in keyings]
-    # Every chunk's counters are added up, so that it should not be small against them.
-    for rows in _chunks(len(tested), max(_CHUNK, 2 * n_cells * max(one.n_keys for one in keyings))):
-        cells = tested._cells(plane, coarser, rows)
-        for keying, total in zip(keyings, counts, strict=True):
-            place = keying.keys[rows] * np.uint32(n_cells)
-            place += cells
-            total += np.bincount(place, minlength=len(total))
-    return PlaneTally(
-        plane=plane,
-        numbers=np.arange(n_cells),
-        known=known,
-        counts=tuple(total.reshape(-1, n_cells) for total in counts),
-    )
-
-
-def _sorted(
-    reference: Located,
-    tested: Located,
-    keyings: Sequence[Keying],
-    plane: tuple[int, int],
-    coarser: int,
-    _: int,
-) -> PlaneTally:
-    numbers, cells = np.unique(tested.cells(plane, coarser=coarser), return_inverse=True)
-    known = np.isin(numbers, reference.cells(plane, coarser=coarser))
-    counts = []
-    for keying in keyings:
-        total = np.bincount(
-            cells + keying.keys.astype(np.int64) * len(numbers), minlength=keying.n_keys * len(numbers)
-        )
-        counts.append(total.reshape(-1, len(numbers)))
-    return PlaneTally(plane=plane, numbers=numbers, known=known, counts=tuple(counts))
-
-
-def _chunks(length: int, size: int = _CHUNK) -> Iterator[slice]:
-    for start in range(0, length, size):
-        yield slice(start, start + size)

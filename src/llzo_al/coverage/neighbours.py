@@ -2,7 +2,8 @@
 
 Planes can hide a hole of the full space: an environment can share its cell with training in every plane and
 still have no training environment near it. Distances are compared with the training set's own scale, the
-distances from training environments to the nearest one among other training frames.
+distances from training environments to the nearest one among other training frames. The same distances, in
+the mean over a frame, tell which frames are farthest from training.
 """
 
 from __future__ import annotations
@@ -21,6 +22,15 @@ QUANTILE = 0.95
 """Share of the training set's own distances that count as near."""
 REFERENCE_FACTOR = 10
 """The reference is a sample of training this many times as large as that of the tested environments."""
+FRAMES_REFERENCE = 5000
+"""Training environments that the distances of frames are measured to, at most: they rank frames as well as
+all do."""
+FRAMES_SAMPLE = 500_000
+"""Visited environments of one element that the distances of frames are measured from, at most."""
+_AT_ONCE = 1 << 16
+OFF_DISTANCE = 1.0
+"""An environment that differs in a feature that is constant in training is taken to be no nearer than
+this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +107,69 @@ def nearest_training(
         n_training=len(own),
         n_visited=len(rows),
     )
+
+
+def frame_distances(
+    training: Projection,
+    visited: Projection,
+    frames: IntArray,
+    n_frames: int,
+    *,
+    seed: tuple[int, ...],
+) -> NDArray[np.float64]:
+    """Mean distance of each frame's environments to the nearest training environment.
+
+    In the space of the kept components, in units of the training set's own width: the root mean square
+    distance of its environments from their mean.
+
+    Parameters
+    ----------
+    training, visited
+        Environments in one principal space.
+    frames
+        Frame of each visited environment, shape (n_visited,).
+    n_frames
+        Number of frames.
+    seed
+        Seeds of the samples of `FRAMES_REFERENCE` training environments and of `FRAMES_SAMPLE` visited ones
+        (the same number of each frame) that stand for larger sets.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n_frames,); not a number for a frame without an environment, and throughout if training has
+        none.
+    """
+    mean: NDArray[np.float64] = np.full(n_frames, np.nan)
+    if not len(training) or not len(visited):
+        return mean
+    generator = np.random.default_rng(seed)
+    reference = _points(training, _sample(np.arange(len(training)), FRAMES_REFERENCE, generator))
+    rows = np.arange(len(frames))
+    if len(rows) > FRAMES_SAMPLE:
+        rows = _sample_of_each(frames, max(FRAMES_SAMPLE // n_frames, 1), generator)
+    width = float(np.sqrt(np.mean(np.sum((reference - reference.mean(axis=0)) ** 2, axis=1))))
+    search = NearestNeighbors(n_neighbors=1).fit(reference)
+    distance = np.concatenate(
+        [
+            search.kneighbors(_points(visited, some))[0][:, 0]
+            for some in np.array_split(rows, len(rows) // _AT_ONCE + 1)
+        ]
+    ) / (width or 1.0)
+    distance = np.where(visited.off[rows], np.maximum(distance, OFF_DISTANCE), distance)
+    count = np.bincount(frames[rows], minlength=n_frames)
+    total = np.bincount(frames[rows], weights=distance, minlength=n_frames)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean
+
+
+def _sample_of_each(frames: IntArray, most: int, generator: np.random.Generator) -> IntArray:
+    """Numbers of at most so many environments of each frame, ascending."""
+    order = np.lexsort((generator.random(len(frames)), frames))
+    counts = np.bincount(frames)
+    first = np.cumsum(counts) - counts
+    rank = np.arange(len(frames)) - np.repeat(first, counts)
+    return np.sort(order[rank < most])
 
 
 def _sample(rows: NDArray[np.int64], most: int, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llzo_al.coverage.assess import ALL, ReferenceFrame
+from llzo_al.coverage.assess import ALL
 from llzo_al.coverage.environments import EnvironmentSet
-from llzo_al.coverage.grid import Grid, tally_planes
+from llzo_al.coverage.grid import Grid
 from llzo_al.coverage.pca import Projection
+from llzo_al.coverage.reference import ReferenceFrame
 from llzo_al.coverage.report import CoverageReport, ElementCoverage
+from llzo_al.coverage.tally import tally_planes
 
 EMPTY, ONLY_TRAINING, COVERED, UNCOVERED = range(4)
 """What a cell can be: held by no set, by training only, by both, by the visited set only."""
@@ -162,8 +164,10 @@ def draw_planes(maps: Sequence[PlaneMap], element: ElementCoverage, path: Path, 
         handles = [Patch(color=_COLOURS[state], label=_WORDS[state]) for state in _COLOURS]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
         ratio = "" if element.ratio is None else f", ceiling {element.ceiling:.2f}, ratio {element.ratio:.2f}"
+        off = maps[0].off_visited
+        outside = f"; {off:.0%} of the environments visited are off the space and in no cell" if off else ""
         figure.suptitle(
             f"{title}{element.symbol}: coverage {element.coverage:.2f}{ratio} "
-            f"({element.bins} x {element.bins} cells, {element.n_planes} planes)"
+            f"({element.bins} x {element.bins} cells, {element.n_planes} planes{outside})"
         )
         figure.savefig(path, dpi=150)

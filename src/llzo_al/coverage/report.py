@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from llzo_al.coverage.environments import IntArray
-from llzo_al.coverage.measure import LevelFigures
+from llzo_al.coverage.figures import LevelFigures
 from llzo_al.coverage.neighbours import Neighbours
-
-if TYPE_CHECKING:
-    from llzo_al.coverage.assess import ReferenceFrame
+from llzo_al.coverage.reference import ReferenceFrame, frame_fingerprint
+from llzo_al.coverage.visited import VisitedFrames
 
 Interval = tuple[float, float]
 """Lower and upper end, 95 %."""
@@ -49,7 +44,7 @@ class ElementCoverage:
         `ratio` scaled by the resampled coverages, the ceiling held; None without.
     unseen_mass, unseen_mass_between_trajectories
         Good-Turing estimates of the share of further MD that would fall into cells not visited yet; see
-        `llzo_al.coverage.measure.LevelFigures`.
+        `llzo_al.coverage.figures.LevelFigures`.
     by_bins
         The figures with other numbers of bins.
     neighbours
@@ -138,7 +133,8 @@ class PooledCoverage:
         The same of the elements that have a ceiling.
     ratio, environment_ratio
         Weighted mean of min(coverage of halves, ceiling) / weighted mean of ceiling: an element that is
-        covered beyond its ceiling does not make up for another one that is not. At most 1.
+        covered beyond its ceiling does not make up for another one that is not, and one that training lacks
+        counts as if its ceiling were 1. At most 1.
     ratio_uncapped
         `ratio` without the minimum.
     unseen_mass, unseen_mass_between_trajectories
@@ -165,42 +161,6 @@ class PooledCoverage:
     far_share: float | None
     outside_share: float
     off_share: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class VisitedFrames:
-    """What the training set misses in each visited frame.
-
-    An environment's novelty is the share of its element's planes in which the training set does not hold its
-    cell.
-
-    Attributes
-    ----------
-    novelty
-        Mean novelty of the frame's environments, 0 to 1, shape (n_frames,).
-    environments
-        Environments that were used, shape (n_frames,).
-    uncovered_environments
-        Those among them whose cell the training set misses in at least one plane, shape (n_frames,).
-    outside_environments
-        Those among them outside the training set's range, shape (n_frames,).
-    uncovered_cells
-        For each frame the sorted numbers of its cells that the training set misses, over all elements and
-        planes. A number stands for the same cell in every frame of one report.
-    cell_environments
-        For each frame how many of its environments lie in each of these cells.
-    element_novelty
-        For each element the mean novelty of its environments in each frame, shape (n_frames,); not a number
-        where a frame holds none.
-    """
-
-    novelty: NDArray[np.float64]
-    environments: IntArray
-    uncovered_environments: IntArray
-    outside_environments: IntArray
-    uncovered_cells: tuple[IntArray, ...]
-    cell_environments: tuple[IntArray, ...]
-    element_novelty: Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +201,7 @@ class CoverageReport:
         return {element.symbol: element.ratio for element in self.elements}
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-serialisable values."""
+        """JSON-serialisable values; ``frame`` tells whether two reports were measured in the same frame."""
         return {
             "pooled": asdict(self.pooled),
             "elements": {element.symbol: element.as_dict() for element in self.elements},
@@ -250,4 +210,5 @@ class CoverageReport:
             "warnings": list(self.warnings),
             "n_training_frames": self.n_training_frames,
             "n_visited_frames": self.n_visited_frames,
+            "frame": frame_fingerprint(self.frames_of_reference),
         }

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llzo_al.timeseries import integrated_time
+
 SITE_CHANGE_A = 1.0
 """An atom left its site if its mean positions in the two halves of a run differ by more than this
 (angstrom)."""
@@ -67,8 +69,6 @@ def mobility(
     energies_eV
         Potential energies, shape (n_frames,).
     """
-    from llzo_al.structures.autocorrelation import integrated_time
-
     n_frames = len(positions_A)
     if n_frames < _MIN_FRAMES:
         return None

@@ -7,137 +7,15 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
+from numpy.typing import ArrayLike, NDArray
+from sklearn.neighbors import NearestNeighbors
 
 from llzo_al.config.assessment import Selection
 from llzo_al.errors import StageError
-
-Rule = Literal["uncovered", "deviation", "unphysical", "duplicate", "covered", "limit"]
-"""Which rule decided on a frame; the first two choose, the others reject."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Candidate:
-    """A visited frame that could be labelled.
-
-    Attributes
-    ----------
-    index
-        The frame's number, its own among all candidates.
-    group
-        Its trajectory.
-    step
-        Its MD step, or another number within the trajectory.
-    force_deviation_eV_per_A
-        Largest deviation of the committee's forces on an atom.
-    novelty
-        Mean share of planes in which training misses its environments, 0 to 1.
-    uncovered_cells
-        Numbers of its cells that training misses, each once, shape (n_cells,).
-    cell_weights
-        What covering each of these cells is worth: the share of all visited environments that lie in it, the
-        same for every frame that holds the cell, shape (n_cells,).
-    mean_descriptor
-        Standardised mean descriptor, shape (n_features_total,); see
-        `llzo_al.coverage.environments.frame_means`.
-    n_atoms
-        Number of atoms.
-    """
-
-    index: int
-    group: str
-    step: int
-    force_deviation_eV_per_A: float
-    novelty: float
-    uncovered_cells: NDArray[np.int64]
-    cell_weights: NDArray[np.float64]
-    mean_descriptor: NDArray[np.float64]
-    n_atoms: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What became of a candidate.
-
-    Attributes
-    ----------
-    index, group, step
-        The candidate.
-    chosen
-        Whether it is labelled.
-    rule
-        The rule that decided.
-    reason
-        The same in words, with the numbers.
-    force_deviation_eV_per_A
-        Its deviation; None where it is not finite.
-    novelty
-        Its novelty.
-    new_cells
-        Uncovered cells that no frame chosen before it holds (0 where no rule looked at them).
-    gain
-        Their weight.
-    """
-
-    index: int
-    group: str
-    step: int
-    chosen: bool
-    rule: Rule
-    reason: str
-    force_deviation_eV_per_A: float | None
-    novelty: float
-    new_cells: int = 0
-    gain: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelectionResult:
-    """The frames to label, in the order in which they were chosen, and those that are not.
-
-    Attributes
-    ----------
-    chosen
-        In the order of choice.
-    rejected
-        By index.
-    uncovered_cells
-        Cells that training misses, over all candidates that are not unphysical.
-    cells_covered_by_choice
-        Those of them that the chosen frames hold.
-    uncovered_weight, weight_covered_by_choice
-        The same by weight.
-    """
-
-    chosen: tuple[Verdict, ...]
-    rejected: tuple[Verdict, ...]
-    uncovered_cells: int
-    cells_covered_by_choice: int
-    uncovered_weight: float
-    weight_covered_by_choice: float
-
-    @property
-    def indices(self) -> list[int]:
-        """Indices of the chosen frames, in the order of choice."""
-        return [verdict.index for verdict in self.chosen]
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-serialisable values, with the number of frames that each rule decided on."""
-        rules = Counter(verdict.rule for verdict in (*self.chosen, *self.rejected))
-        return {
-            "chosen": [dict(vars(verdict)) for verdict in self.chosen],
-            "rejected": [dict(vars(verdict)) for verdict in self.rejected],
-            "counts": dict(sorted(rules.items())),
-            "uncovered_cells": self.uncovered_cells,
-            "cells_covered_by_choice": self.cells_covered_by_choice,
-            "uncovered_weight": self.uncovered_weight,
-            "weight_covered_by_choice": self.weight_covered_by_choice,
-        }
+from llzo_al.selection.candidates import Candidate, Rule, SelectionResult, Verdict
 
 
 def select_frames(
@@ -145,6 +23,7 @@ def select_frames(
     settings: Selection,
     *,
     seed: int,
+    cell_weights: ArrayLike,
     existing_means: NDArray[np.float64] | None = None,
 ) -> SelectionResult:
     """Choose the frames to label.
@@ -153,10 +32,11 @@ def select_frames(
     first those whose cells that neither training nor the frames chosen before hold weigh most (greedy maximum
     coverage, evaluated lazily: Minoux, in Optimization Techniques, Springer (1978). The weight covered is a
     monotone submodular function, so it is at least 1 - 1/e of the best possible where no duplicate is passed
-    over: Nemhauser, Wolsey and Fisher, Math. Program. 14, 265 (1978)), then those with a deviation in the
-    trust range, the largest first. Ties go to the larger deviation, then by a hash of the seed and the frame.
-    A frame whose mean descriptor is closer than `duplicate_distance` to that of a training frame or of one
-    already chosen is passed over.
+    over: Nemhauser, Wolsey and Fisher, Math. Program. 14, 265 (1978)), then those in the trust range, the
+    largest deviation first; or, with a limit in error units and an expected error of every frame, those with
+    a larger expected error, the largest first. Ties go to the frame farther from training, then by a hash of
+    the seed and the frame. A frame whose mean descriptor is closer than `duplicate_distance` to that of a
+    training frame or of one already chosen is passed over.
 
     Parameters
     ----------
@@ -166,6 +46,8 @@ def select_frames(
         Trust range, limit, and distance of duplicates.
     seed
         Seed of the last tie-break.
+    cell_weights
+        What covering each cell is worth, shape (n_cells,): the share of all visited environments in it.
     existing_means
         Mean descriptors of the training set's frames, shape (n_training_frames, n_features_total).
 
@@ -177,13 +59,15 @@ def select_frames(
     Raises
     ------
     StageError
-        If two candidates share an index, or if mean descriptors differ in length or are not finite.
+        If two candidates share an index, if a cell has no weight, or if mean descriptors differ in length or
+        are not finite.
     """
-    _check(candidates, existing_means)
-    return _Chooser(candidates, settings, seed, existing_means).run()
+    weights = np.asarray(cell_weights, dtype=np.float64)
+    _check(candidates, len(weights), existing_means)
+    return _Chooser(candidates, settings, seed, weights, existing_means).run()
 
 
-def _check(candidates: Sequence[Candidate], existing_means: NDArray[np.float64] | None) -> None:
+def _check(candidates: Sequence[Candidate], n_cells: int, existing_means: NDArray[np.float64] | None) -> None:
     repeated = [index for index, count in Counter(one.index for one in candidates).items() if count > 1]
     if repeated:
         raise StageError(f"candidate frames: index {repeated[0]} occurs twice, expected one frame for each")
@@ -195,6 +79,14 @@ def _check(candidates: Sequence[Candidate], existing_means: NDArray[np.float64] 
     for one in candidates:
         if not np.isfinite(one.mean_descriptor).all():
             raise StageError(f"candidate frame {one.index} ({_name(one)}): its mean descriptor is not finite")
+        if (
+            len(one.uncovered_cells)
+            and not 0 <= one.uncovered_cells.min() <= one.uncovered_cells.max() < n_cells
+        ):
+            raise StageError(
+                f"candidate frame {one.index} ({_name(one)}): its cells leave 0 to {n_cells - 1}, "
+                "for which weights are given"
+            )
 
 
 def _name(candidate: Candidate) -> str:
@@ -209,45 +101,46 @@ class _Chooser:
         candidates: Sequence[Candidate],
         settings: Selection,
         seed: int,
+        weights: NDArray[np.float64],
         existing_means: NDArray[np.float64] | None,
     ) -> None:
         self._settings = settings
         self._seed = seed
+        self._weights = weights
         self._existing = existing_means if existing_means is not None and len(existing_means) else None
         self._all = sorted(candidates, key=lambda one: one.index)
+        self._by_error = settings.deviation_low_as_error_meV_per_A is not None and all(
+            one.expected_error_meV_per_A is not None for one in candidates
+        )
         self._open: dict[int, Candidate] = {}
         self._chosen: list[Verdict] = []
         self._chosen_frames: list[Candidate] = []
         self._rejected: list[Verdict] = []
-        self._covered: set[int] = set()
-        self._weights: dict[int, float] = {}
+        self._covered = np.zeros(len(weights), dtype=np.bool_)
 
     def run(self) -> SelectionResult:
         self._reject_unphysical()
+        missing = np.zeros_like(self._covered)
         for one in self._open.values():
-            self._weights.update(zip(one.uncovered_cells.tolist(), one.cell_weights.tolist(), strict=True))
-        missing = set(self._weights)
+            missing[one.uncovered_cells] = True
         self._reject_known()
         for candidate in self._by_gain():
             count, weight = self._gain(candidate)
             self._take(
                 candidate, "uncovered", f"covers {_cells(count)} that training does not (weight {weight:.3g})"
             )
-        for candidate in self._by_deviation():
-            self._take(
-                candidate,
-                "deviation",
-                f"deviation {candidate.force_deviation_eV_per_A:.3g} eV/Å in the trust range",
-            )
+        for candidate in self._by_doubt():
+            self._take(candidate, "deviation", self._words(candidate, chosen=True))
         for candidate in list(self._open.values()):
             self._reject_rest(candidate)
+        covered = missing & self._covered
         return SelectionResult(
             chosen=tuple(self._chosen),
             rejected=tuple(sorted(self._rejected, key=lambda verdict: verdict.index)),
-            uncovered_cells=len(missing),
-            cells_covered_by_choice=len(missing & self._covered),
-            uncovered_weight=sum(self._weights.values()),
-            weight_covered_by_choice=sum(self._weights[cell] for cell in missing & self._covered),
+            uncovered_cells=int(missing.sum()),
+            cells_covered_by_choice=int(covered.sum()),
+            uncovered_weight=float(self._weights[missing].sum()),
+            weight_covered_by_choice=float(self._weights[covered].sum()),
         )
 
     @property
@@ -256,12 +149,13 @@ class _Chooser:
 
     def _gain(self, candidate: Candidate) -> tuple[int, float]:
         """New cells that a candidate would cover, and their weight."""
-        new = [cell for cell in candidate.uncovered_cells.tolist() if cell not in self._covered]
-        return len(new), sum(self._weights.get(cell, 0.0) for cell in new)
+        new = candidate.uncovered_cells[~self._covered[candidate.uncovered_cells]]
+        return len(new), float(self._weights[new].sum())
 
-    def _tie_break(self, candidate: Candidate) -> str:
+    def _tie_break(self, candidate: Candidate) -> tuple[float, str]:
         text = f"{self._seed}:{candidate.group}:{candidate.step}:{candidate.index}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        distance = candidate.distance if math.isfinite(candidate.distance) else math.inf
+        return -distance, hashlib.sha256(text.encode()).hexdigest()
 
     def _reject_unphysical(self) -> None:
         high = self._settings.deviation_high_eV_per_A
@@ -279,42 +173,52 @@ class _Chooser:
         if self._existing is None or not self._open:
             return
         frames = list(self._open.values())
-        distances = _rms_distances(np.array([one.mean_descriptor for one in frames]), self._existing)
-        for candidate, row in zip(frames, distances, strict=True):
-            nearest = int(np.argmin(row))
-            if row[nearest] < self._settings.duplicate_distance:
-                self._reject(
-                    candidate,
-                    "duplicate",
-                    f"near-duplicate of training frame {nearest} (distance {row[nearest]:.3g})",
-                )
+        distances, nearest = _nearest(np.array([one.mean_descriptor for one in frames]), self._existing)
+        for candidate, distance, number in zip(frames, distances, nearest, strict=True):
+            if distance < self._settings.duplicate_distance:
+                reason = f"near-duplicate of training frame {number} (distance {distance:.3g})"
+                self._reject(candidate, "duplicate", reason)
 
     def _by_gain(self) -> Iterator[Candidate]:
         """Open candidates by the weight that they add, until none adds any or the limit is reached."""
-        heap = [
-            (-self._gain(one)[1], -one.force_deviation_eV_per_A, self._tie_break(one), one.index)
-            for one in self._open.values()
-        ]
+        heap = [(-self._gain(one)[1], self._tie_break(one), one.index) for one in self._open.values()]
         heapq.heapify(heap)
         while heap and not self._full:
-            old, deviation, tie, index = heapq.heappop(heap)
+            old, tie, index = heapq.heappop(heap)
             count, gain = self._gain(self._open[index])
             if not count:
                 continue
             if gain < -old * (1 - 1e-12):
-                heapq.heappush(heap, (-gain, deviation, tie, index))
+                heapq.heappush(heap, (-gain, tie, index))
                 continue
             yield self._open[index]
 
-    def _by_deviation(self) -> Iterator[Candidate]:
-        low = self._settings.deviation_low_eV_per_A
-        trusted = [one for one in self._open.values() if one.force_deviation_eV_per_A > low]
-        for candidate in sorted(
-            trusted, key=lambda one: (-one.force_deviation_eV_per_A, self._tie_break(one))
-        ):
+    def _by_doubt(self) -> Iterator[Candidate]:
+        """Open candidates in the trust range, the most doubtful first, until the limit is reached."""
+        doubtful = [one for one in self._open.values() if self._doubt(one) > self._limit]
+        for candidate in sorted(doubtful, key=lambda one: (-self._doubt(one), *self._tie_break(one))):
             if self._full:
                 return
             yield candidate
+
+    def _doubt(self, candidate: Candidate) -> float:
+        """What the lower limit is a limit of: the deviation, or the expected error."""
+        if self._by_error and candidate.expected_error_meV_per_A is not None:
+            return candidate.expected_error_meV_per_A
+        return candidate.force_deviation_eV_per_A
+
+    @property
+    def _limit(self) -> float:
+        error = self._settings.deviation_low_as_error_meV_per_A
+        return error if self._by_error and error is not None else self._settings.deviation_low_eV_per_A
+
+    def _words(self, candidate: Candidate, *, chosen: bool) -> str:
+        value = f"{self._doubt(candidate):.3g}"
+        if self._by_error:
+            return f"expected force error {value} meV/Å {'' if chosen else 'not '}above {self._limit:g}"
+        if chosen:
+            return f"deviation {value} eV/Å in the trust range"
+        return f"deviation {value} eV/Å not above {self._limit:g}"
 
     def _take(self, candidate: Candidate, rule: Rule, reason: str) -> None:
         twin = self._chosen_twin(candidate)
@@ -325,28 +229,27 @@ class _Chooser:
             return
         self._chosen.append(_verdict(candidate, rule, reason, chosen=True, new=self._gain(candidate)))
         self._chosen_frames.append(candidate)
-        self._covered.update(candidate.uncovered_cells.tolist())
+        self._covered[candidate.uncovered_cells] = True
         del self._open[candidate.index]
 
     def _chosen_twin(self, candidate: Candidate) -> tuple[Candidate, float] | None:
         if not self._chosen_frames:
             return None
         others = np.array([one.mean_descriptor for one in self._chosen_frames])
-        distances = _rms_distances(candidate.mean_descriptor[None, :], others)[0]
+        distances = np.linalg.norm(others - candidate.mean_descriptor, axis=1) / _root_of_features(others)
         nearest = int(np.argmin(distances))
         if distances[nearest] >= self._settings.duplicate_distance:
             return None
         return self._chosen_frames[nearest], float(distances[nearest])
 
     def _reject_rest(self, candidate: Candidate) -> None:
-        deviation, low = candidate.force_deviation_eV_per_A, self._settings.deviation_low_eV_per_A
         new = self._gain(candidate)
-        if new[0] or deviation > low:
+        if new[0] or self._doubt(candidate) > self._limit:
             reason = f"limit of {self._settings.max_frames} frames reached"
             self._reject(candidate, "limit", reason, new)
             return
         covered = "covered by the chosen frames" if len(candidate.uncovered_cells) else "covered"
-        self._reject(candidate, "covered", f"{covered} and deviation {deviation:.3g} eV/Å not above {low:g}")
+        self._reject(candidate, "covered", f"{covered} and {self._words(candidate, chosen=False)}")
 
     def _reject(
         self, candidate: Candidate, rule: Rule, reason: str, new: tuple[int, float] = (0, 0.0)
@@ -358,7 +261,6 @@ class _Chooser:
 def _verdict(
     candidate: Candidate, rule: Rule, reason: str, *, chosen: bool, new: tuple[int, float]
 ) -> Verdict:
-    deviation = candidate.force_deviation_eV_per_A
     return Verdict(
         index=candidate.index,
         group=candidate.group,
@@ -366,18 +268,31 @@ def _verdict(
         chosen=chosen,
         rule=rule,
         reason=reason,
-        force_deviation_eV_per_A=deviation if math.isfinite(deviation) else None,
+        force_deviation_eV_per_A=_finite(candidate.force_deviation_eV_per_A),
         novelty=candidate.novelty,
+        distance=_finite(candidate.distance),
+        expected_error_meV_per_A=_finite(candidate.expected_error_meV_per_A),
         new_cells=new[0],
         gain=new[1],
     )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _cells(count: int) -> str:
     return "1 cell" if count == 1 else f"{count} cells"
 
 
-def _rms_distances(rows: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root mean square difference per feature, shape (n_rows, n_others)."""
-    features = max(rows.shape[1], 1)
-    return np.asarray(cdist(rows, others), dtype=np.float64) / math.sqrt(features)
+def _nearest(
+    rows: NDArray[np.float64], others: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Root mean square difference per feature to the nearest of `others`, and its number, shape (n,) each."""
+    search = NearestNeighbors(n_neighbors=1).fit(others)
+    distance, nearest = search.kneighbors(rows)
+    return distance[:, 0] / _root_of_features(rows), nearest[:, 0]
+
+
+def _root_of_features(rows: NDArray[np.float64]) -> float:
+    return math.sqrt(max(rows.shape[1], 1))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llzo_al.config.assessment import Stopping
+from llzo_al.config.coverage import LOW_CEILING
 from llzo_al.errors import StageError
 
 _ENDINGS_TOLD = 3
@@ -35,6 +36,10 @@ class IterationSummary:
         For each run that the guard ended, which one and why.
     coverage, environment_ratio
         The paper's coverage, and the environment-weighted ratio; None where they could not be measured.
+    element_coverages
+        The paper's coverage of each element.
+    coverage_ceiling, environment_ceiling
+        What the two ratios are ratios to; None where unknown.
     worst
         Where least is covered, in words ("Zr in t-LLZO at 900 K: 0.85 of its environments").
     far_share
@@ -54,6 +59,9 @@ class IterationSummary:
     endings: tuple[str, ...] = ()
     coverage: float | None = None
     environment_ratio: float | None = None
+    element_coverages: Mapping[str, float | None] = field(default_factory=dict)
+    coverage_ceiling: float | None = None
+    environment_ceiling: float | None = None
     worst: str = ""
     far_share: float | None = None
     stuck: tuple[str, ...] = ()
@@ -150,18 +158,32 @@ def _verdicts(summary: IterationSummary, settings: Stopping) -> list[_Verdict]:
 
 
 def _coverage(summary: IterationSummary, settings: Stopping) -> _Verdict:
-    name, ratio, limit = {
-        "ratio": ("coverage ratio", summary.coverage_ratio, settings.coverage_ratio),
+    name, ratio, ceiling, limit, by_element = {
+        "ratio": (
+            "coverage ratio",
+            summary.coverage_ratio,
+            summary.coverage_ceiling,
+            settings.coverage_ratio,
+            summary.element_ratios,
+        ),
         "environment_ratio": (
             "environment-weighted coverage ratio",
             summary.environment_ratio,
+            summary.environment_ceiling,
             settings.coverage_ratio,
+            {},
         ),
-        "paper": ("coverage", summary.coverage, settings.paper_coverage),
+        "paper": ("coverage", summary.coverage, None, settings.paper_coverage, summary.element_coverages),
     }[settings.coverage_measure]
     if ratio is None or not math.isfinite(ratio):
         return _Verdict(met=False, words=f"{name} not measured: the visited set cannot be split in halves")
-    known = {symbol: value for symbol, value in summary.element_ratios.items() if value is not None}
+    if ceiling is not None and ceiling < LOW_CEILING and ratio >= limit > 0:
+        return _Verdict(
+            met=False,
+            words=f"{name} {ratio:.3f} means little: the ceiling is only {ceiling:.2f}, too few environments "
+            "were visited for so many cells (longer or more runs, or fewer coverage.bins)",
+        )
+    known = {symbol: value for symbol, value in by_element.items() if value is not None}
     lowest = min(known, key=lambda symbol: known[symbol]) if known else None
     told = [f"{lowest} lowest: {known[lowest]:.3f}"] if lowest is not None else []
     met = ratio >= limit
