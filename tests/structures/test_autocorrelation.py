@@ -7,12 +7,8 @@ import pytest
 from ase.build import bulk
 
 from llzo_al.dataset.frames import Frame, Provenance
-from llzo_al.structures.autocorrelation import (
-    choose_stride,
-    frame_observables,
-    integrated_time,
-    pair_sums,
-)
+from llzo_al.structures.autocorrelation import choose_stride, frame_observables, pair_sums
+from llzo_al.timeseries import integrated_time
 
 
 def autoregressive(memory, n, seed=1):

@@ -120,7 +120,7 @@ def test_a_campaign_from_the_materials_project_keeps_the_key_to_itself(tmp_path,
         with pytest.raises(UserError, match="key was refused"):
             make_plan(loaded)
         monkeypatch.setenv("MP_API_KEY", KEY)
-        preflight.check_databases(loaded, campaign.directory.root)
+        preflight.check_sources(loaded, campaign.directory.root)
         plan = make_plan(loaded)
     monkeypatch.delenv("MP_API_KEY")
     data = initial.prepare_initial_data(campaign)
@@ -139,12 +139,12 @@ def test_a_campaign_from_the_materials_project_keeps_the_key_to_itself(tmp_path,
 def test_a_campaign_without_key_or_network_does_not_begin(tmp_path):
     loaded, campaign = make(tmp_path, "  - kind: materials_project\n    cache: kept\n")
     with pytest.raises(UserError, match="MP_API_KEY") as error:
-        preflight.check_databases(loaded, campaign.directory.root)
+        preflight.check_sources(loaded, campaign.directory.root)
     assert "folder:" in str(error.value)
     manifest = campaign.directory.initial / "structures" / MANIFEST
     manifest.parent.mkdir(parents=True)
     manifest.write_text("{}")
-    preflight.check_databases(loaded, campaign.directory.root)
+    preflight.check_sources(loaded, campaign.directory.root)
 
 
 def test_relaxed_materials_keep_to_one_split(tmp_path, monkeypatch):

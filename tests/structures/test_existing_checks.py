@@ -9,7 +9,9 @@ from existing_samples import changed, system, trajectory, write_npy
 
 from llzo_al.config.initial_data import ExistingData
 from llzo_al.errors import UserError
+from llzo_al.structures.existing.consistency import WorkEnergy
 from llzo_al.structures.existing.outliers import energy_scores, force_scores
+from llzo_al.structures.existing.survey import _survey
 from llzo_al.structures.existing.units import units_with_slope
 from llzo_al.structures.sources import SourceContext, labelled_source_frames, source_report
 
@@ -227,3 +229,23 @@ def test_systems_of_type_numbers_keep_every_set(frames, tmp_path):
     system(frames).to_deepmd_npy(str(tmp_path / "npy"), set_size=7)
     pairs, _ = read(tmp_path, "npy")
     assert [frame.provenance.details["index"] for frame, _ in pairs] == list(range(24))
+
+
+def test_ratios_that_scatter_about_one_are_no_contradiction(frames, tmp_path, monkeypatch):
+    """Hot light atoms kept every 20 fs: the trapezoidal rule fails, though the units are right."""
+    close = WorkEnergy(ratios=[0.2, 0.35, 0.6, 0.65, 1.3, 1.4, 9.0, -9.0], steps_A=[0.25] * 6 + [0.39] * 2)
+    assert close.slope() == pytest.approx(0.625)
+    assert close.scatters_about_one()
+    misread = WorkEnergy(ratios=[ratio / 27.2 for ratio in close.ratios], steps_A=close.steps_A)
+    assert not misread.scatters_about_one()
+    name = write(tmp_path, frames)
+    monkeypatch.setattr(WorkEnergy, "slope", lambda _: 0.62)
+    for scatters, outcome in ((True, "too far from each other"), (False, "say so with energy_unit: eV")):
+        monkeypatch.setattr(WorkEnergy, "scatters_about_one", lambda _, scatters=scatters: scatters)
+        _survey.cache_clear()
+        if scatters:
+            assert outcome in " ".join(read(tmp_path, name)[1].facts["notes"])
+        else:
+            with pytest.raises(UserError, match=outcome):
+                read(tmp_path, name)
+    _survey.cache_clear()

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -39,6 +41,32 @@ def test_crystals_have_their_published_composition_symmetry_and_density(
     assert len(primitive) == n_primitive
     assert primitive.get_volume() / n_primitive == pytest.approx(atoms.get_volume() / n_atoms)
     assert np.linalg.det(primitive.cell) > 0
+
+
+def test_tetragonal_llzo_is_near_the_crystal_that_was_relaxed_with_pbe():
+    """The relaxed cell has been passed round as Li7La3Zr2O12.cif since the Materials Project made it."""
+    sites = {
+        "Li": [(0.0805155, 0.1624655, 0.9308565), (0.181211, 0.181211, 0.75), (0, 0, 0)],
+        "La": [(0.12737, 0.25, 0.375), (0, 0, 0.25)],
+        "Zr": [(0, 0.25, 0.125)],
+        "O": [
+            (0.034616, 0.694517, 0.471296),
+            (0.054963, 0.102443, 0.090667),
+            (0.150823, 0.223227, 0.571236),
+        ],
+    }
+    relaxed = Structure.from_spacegroup(
+        "I4_1/acd",
+        Lattice.tetragonal(13.23607, 12.701706),
+        [element for element, positions in sites.items() for _ in positions],
+        [position for positions in sites.values() for position in positions],
+    )
+    published = AseAtomsAdaptor.get_structure(load_structure("t-LLZO", base=HERE, primitive=True))
+    matcher = StructureMatcher(primitive_cell=False)
+    rms, furthest = matcher.get_rms_dist(published, relaxed.get_primitive_structure())
+    unit_A = (published.volume / len(published)) ** (1 / 3)
+    assert rms * unit_A < 0.03
+    assert furthest * unit_A < 0.06
 
 
 def test_every_builtin_names_its_reference():

@@ -126,6 +126,11 @@ class Plan:
         return sum(source.held_out for source in self.sources)
 
     @property
+    def unknown(self) -> list[str]:
+        """Why some sources cannot be counted here; their frames and labels are in no sum."""
+        return list(dict.fromkeys(source.unknown for source in self.sources if source.unknown is not None))
+
+    @property
     def reference_md_steps(self) -> int:
         """MD steps that the reference itself runs."""
         return sum(source.md_steps for source in self.sources)
@@ -163,7 +168,7 @@ def make_plan(loaded: LoadedCampaign, tell: Tell = lambda _: None) -> Plan:
     config = loaded.config
     sources = tuple(plan_source(source, config, loaded.base, tell) for source in config.initial_data)
     for number, source in enumerate(sources):
-        if not source.frames:
+        if not source.frames and source.unknown is None:
             raise UserError(f"{loaded.path}: initial_data[{number}] ({source.kind}): gives no structure")
     iterations = config.stopping.max_iterations
     per_iteration = config.selection.max_frames + config.selection.held_out_frames
@@ -259,14 +264,25 @@ def render_plan(plan: Plan) -> Group:
         Text(f"labelled by: {plan.labeller}"),
         _source_table(plan),
         _loop_table(plan),
+        Text(_cost(plan)),
     ]
     parts += [Text(f"warning: {warning}", style="yellow") for warning in plan.warnings]
     return Group(*parts)
 
 
+def _cost(plan: Plan) -> str:
+    steps = plan.reference_md_steps
+    dynamics = f" and {_count(steps)} steps of molecular dynamics" if steps else ""
+    return (
+        f"cost: the labeller computes {_count(plan.initial_labels)} labels{dynamics} for the initial data, "
+        f"then up to {_count(plan.labels_per_iteration_at_most)} labels an iteration; in all at most "
+        f"{_count(plan.labels_at_most)} labels{', without those marked ?' if plan.unknown else ''}"
+    )
+
+
 def _source_table(plan: Plan) -> Table:
     table = Table(title="initial data", title_justify="left", show_footer=True)
-    table.add_column("source", footer="in all")
+    table.add_column("source", footer="in all" if not plan.unknown else "in all, without those marked ?")
     table.add_column("structures", justify="right")
     table.add_column("frames", justify="right", footer=_count(plan.initial_frames))
     table.add_column("atoms", justify="right")
@@ -274,6 +290,9 @@ def _source_table(plan: Plan) -> Table:
     table.add_column("held out", justify="right", footer=_count(plan.initial_held_out))
     table.add_column("reference MD", justify="right", footer=f"{_count(plan.reference_md_steps)} steps")
     for source in plan.sources:
+        if source.unknown is not None:
+            table.add_row(source.kind, *"??", "", *"??", "")
+            continue
         same = source.atoms_min == source.atoms_max
         runs = f"{source.md_runs} {'run' if source.md_runs == 1 else 'runs'}, {_count(source.md_steps)} steps"
         table.add_row(
@@ -321,7 +340,7 @@ def _loop_table(plan: Plan) -> Table:
     table.add_row(
         "labels",
         f"up to {_count(plan.labels_per_iteration_at_most)}",
-        f"{_count(plan.labels_at_most)} (with the initial)",
+        f"{_count(plan.labels_at_most)} (with the initial)" + (" and those marked ?" if plan.unknown else ""),
     )
     return table
 

@@ -1,17 +1,9 @@
 r"""How far apart in time the frames of a trajectory are independent of one another.
 
-The integrated autocorrelation time of an observable with normalised autocorrelation :math:`\rho(t)` is
-
-.. math::
-
-    \tau_\mathrm{int} = \frac{1}{2} + \sum_{t=1}^{M} \rho(t),
-
-with the automatic window of A. D. Sokal, *Monte Carlo Methods in Statistical Mechanics: Foundations and New
-Algorithms* (Cargese lectures, 1996), Section 3: the smallest :math:`M` with
-:math:`M \geq c\, \tau_\mathrm{int}(M)`. N correlated samples weigh as much as :math:`N / 2 \tau_\mathrm{int}`
-independent ones, so that a stride of :math:`2 \tau_\mathrm{int}` throws nothing but repetition away. The
-estimate itself has the relative standard error :math:`\sqrt{2 (2 M + 1) / N}` (Madras and Sokal, J. Stat.
-Phys. 50, 109 (1988)).
+With the integrated autocorrelation time of `llzo_al.timeseries`, N correlated samples weigh as much as
+:math:`N / 2 \tau_\mathrm{int}` independent ones, so that a stride of :math:`2 \tau_\mathrm{int}` throws
+nothing but repetition away. The estimate itself has the relative standard error
+:math:`\sqrt{2 (2 M + 1) / N}` with the window M (Madras and Sokal, J. Stat. Phys. 50, 109 (1988)).
 """
 
 from __future__ import annotations
@@ -26,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llzo_al.dataset.frames import Frame
+from llzo_al.timeseries import integrated_time
 
 FloatArray = NDArray[np.float64]
 
-WINDOW = 5.0
-"""The window's c; Sokal takes 4 for a pure exponential and 6 or more for slower decays."""
 LENGTHS_NEEDED = 50.0
 """A series must be so many autocorrelation times long for an estimate, whose standard error is then 65 % at
 most."""
@@ -38,32 +29,6 @@ SAMPLES_NEEDED = 20
 """Fewer samples than this are no series."""
 _PAIR_WIDTH_A = 1.5
 _PAIR_REACH_A = 4.5
-
-
-def integrated_time(series: FloatArray) -> tuple[float, int]:
-    """Integrated autocorrelation time of an observable, and the window of its sum.
-
-    Parameters
-    ----------
-    series
-        Values at equal intervals, shape (n_samples,).
-
-    Returns
-    -------
-    tuple
-        The time and the window, both in samples. A series in which no window is wide enough gives infinity.
-    """
-    n = len(series)
-    deviations = np.asarray(series, dtype=np.float64) - np.mean(series)
-    size = 1 << (2 * n - 1).bit_length()
-    transform = np.fft.rfft(deviations, size)
-    covariance = np.fft.irfft(transform * transform.conj(), size)[:n] / n
-    times = np.cumsum(covariance / covariance[0]) - 0.5
-    wide_enough = np.flatnonzero(np.arange(n) >= WINDOW * np.maximum(times, 0.5))
-    if not len(wide_enough):
-        return math.inf, n
-    window = int(wide_enough[0])
-    return max(float(times[window]), 0.5), window
 
 
 @dataclass(frozen=True, kw_only=True)

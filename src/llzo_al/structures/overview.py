@@ -82,6 +82,10 @@ def _histogram(axes: Any, values: dict[str, list[float]]) -> None:
         color=_COLOURS[: len(values)],
     )
     axes.set_ylabel("structures")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    if not everything:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "mostly empty boxes", ha="center", transform=axes.transAxes)
 
 
 def _compositions(axes: Any, summary: Summary) -> None:
@@ -95,3 +99,4 @@ def _compositions(axes: Any, summary: Summary) -> None:
     axes.barh([name for name, _ in shown], [count for _, count in shown], color=_COLOURS[7])
     axes.invert_yaxis()
     axes.set_xlabel("structures by composition")
+    axes.xaxis.get_major_locator().set_params(integer=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -181,15 +181,7 @@ class MDRun:
             temperature_K=self.temperature_at(step),
             details=told,
         )
-        return Frame(
-            symbols=frame.symbols,
-            positions_A=frame.positions_A,
-            cell_A=frame.cell_A,
-            periodic=frame.periodic,
-            charge=frame.charge,
-            multiplicity=frame.multiplicity,
-            provenance=provenance,
-        )
+        return replace(frame, provenance=provenance)
 
 
 def reference_md_runs(source: ReferenceMD, *, base: Path, seed: int) -> list[MDRun]:

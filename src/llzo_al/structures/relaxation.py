@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llzo_al.dataset.frames import Frame, Provenance
@@ -76,12 +76,6 @@ class RelaxationRun:
             reason=self.frame.provenance.reason,
             details=details,
         )
-        return Frame(
-            symbols=frame.symbols,
-            positions_A=frame.positions_A,
-            cell_A=frame.cell_A,
-            periodic=frame.periodic,
-            charge=self.frame.charge,
-            multiplicity=self.frame.multiplicity,
-            provenance=provenance,
+        return replace(
+            frame, charge=self.frame.charge, multiplicity=self.frame.multiplicity, provenance=provenance
         )

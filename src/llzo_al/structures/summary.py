@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -22,7 +23,16 @@ SEARCH_OF_DIMERS_A = 12.0
 EMPTY_A3 = 100.0
 """Volume for each atom beyond which a cell has no density worth telling (lithium metal: 21)."""
 
-_NOT_TOLD = ("copy", "index", "formal_charge_e", "distance_A", "step", "scale_factor", "rattle_std_A")
+_NOT_TOLD = (
+    "copy",
+    "index",
+    "formal_charge_e",
+    "distance_A",
+    "step",
+    "scale_factor",
+    "rattle_std_A",
+    "symmetry",
+)
 """Details that say which structure it is rather than what it is like, or that are told anyway."""
 
 _AMU_PER_A3_IN_G_PER_CM3 = 1.66053906660
@@ -108,10 +118,9 @@ class KindSummary:
             self.pairs_A[pair] = min(distance_A, self.pairs_A.get(pair, distance_A))
         self.compositions[figures.composition] += 1
         self.formal_charges[figures.formal_charge] += 1
-        for name, value in frame.provenance.details.items():
-            if isinstance(value, int | float) and not isinstance(value, bool) and name not in _NOT_TOLD:
-                self.details_low[name] = min(value, self.details_low.get(name, value))
-                self.details_high[name] = max(value, self.details_high.get(name, value))
+        for name, value in _numbers(frame.provenance.details):
+            self.details_low[name] = min(value, self.details_low.get(name, value))
+            self.details_high[name] = max(value, self.details_high.get(name, value))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-serialisable."""
@@ -231,6 +240,16 @@ def _formal_charge(counts: _Counts) -> int | None:
     if not (all(charges) and min(charges) < 0 < max(charges)):
         return None
     return sum(number * charge for (_, number), charge in zip(counts, charges, strict=True))
+
+
+def _numbers(details: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Numbers of a frame's details; those of an entry that holds several by both names."""
+    for name, value in details.items():
+        if name in _NOT_TOLD:
+            continue
+        for inner, number in value.items() if isinstance(value, dict) else [("", value)]:
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                yield f"{name} {inner}".strip(), number
 
 
 def _range(values: array[float]) -> list[float] | None:

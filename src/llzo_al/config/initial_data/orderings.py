@@ -47,5 +47,5 @@ class Orderings(ModelCopies):
     samples: Annotated[int, Field(ge=1, le=100000)] = 500
     """Random arrangements that are ranked."""
     min_distance_A: Positive = 2.0
-    """Shortest distance of two ions on the partly occupied sites (angstrom). In c-LLZO the sites are 0.76,
-    1.64, 2.36 and 2.48 angstrom apart."""
+    """Shortest distance of two ions on the partly occupied sites (angstrom). In c-LLZO the sites are 0.81,
+    1.60, 2.38 and 2.46 angstrom apart."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from llzo_al.dataset.frames import FloatArray
 from llzo_al.structures.existing.reading import Reading
 
 _LARGEST_STEP_A = 0.4
@@ -20,16 +21,17 @@ class WorkEnergy:
     """Changes of energy between frames that lie close, and the work of their forces.
 
     Between two frames of one cell, E2 - E1 = -(F1 + F2)/2 . (x2 - x1) up to the third order of the
-    displacement (the trapezoidal rule), so that the ratio of the two is 1 in consistent units.
+    displacement (the trapezoidal rule), so that the ratio of the two is 1 in consistent units, and the nearer
+    to it the shorter the way.
 
     Attributes
     ----------
-    ratios, work_eV
-        Of each pair that was close enough.
+    ratios, steps_A
+        Of each pair that was close enough: the ratio, and the largest displacement along an axis.
     """
 
     ratios: list[float] = field(default_factory=list)
-    work_eV: list[float] = field(default_factory=list)
+    steps_A: list[float] = field(default_factory=list)
 
     def add(self, one: Reading, other: Reading) -> None:
         """Look at a pair of frames; passed over where it tells nothing."""
@@ -45,16 +47,23 @@ class WorkEnergy:
         if all(one.periodic):
             scaled = step_A @ np.linalg.inv(one.cell_A)
             step_A = (scaled - np.rint(scaled)) @ one.cell_A
-        if np.abs(step_A).max(initial=0.0) > _LARGEST_STEP_A:
+        largest_A = float(np.abs(step_A).max(initial=0.0))
+        if largest_A > _LARGEST_STEP_A:
             return
         work_eV = -0.5 * float(np.sum((one.forces_eV_per_A + other.forces_eV_per_A) * step_A))
         if abs(work_eV) > _SMALLEST_WORK_EV:
             self.ratios.append((other.energy_eV - one.energy_eV) / work_eV)
-            self.work_eV.append(abs(work_eV))
+            self.steps_A.append(largest_A)
 
     def slope(self) -> float | None:
-        """Median ratio over the half of the pairs with the larger work; None with fewer than 8 pairs."""
-        if len(self.ratios) < _FEWEST_PAIRS:
-            return None
-        work = np.array(self.work_eV)
-        return float(np.median(np.array(self.ratios)[work >= np.median(work)]))
+        """Median ratio over the closer half of the pairs; None with fewer than 8 pairs."""
+        return None if len(self.ratios) < _FEWEST_PAIRS else float(np.median(self._of_closer_half()))
+
+    def scatters_about_one(self) -> bool:
+        """Whether 1 is among the middle half of the ratios of the closer half of the pairs."""
+        low, high = np.quantile(self._of_closer_half(), [0.25, 0.75])
+        return bool(low < 1 < high)
+
+    def _of_closer_half(self) -> FloatArray:
+        steps_A = np.array(self.steps_A)
+        return np.asarray(np.array(self.ratios)[steps_A <= np.median(steps_A)])

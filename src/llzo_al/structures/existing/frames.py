@@ -23,14 +23,8 @@ def existing_frames(
 
     Parameters
     ----------
-    source
-        The campaign file's section.
-    elements
-        The campaign's elements.
-    base
-        Folder that relative paths start from.
-    trains_virials
-        Whether the trainings use virials.
+    source, elements, base, trains_virials
+        As for `llzo_al.structures.existing.survey.survey`.
 
     Raises
     ------

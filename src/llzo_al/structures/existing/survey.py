@@ -92,7 +92,10 @@ def _survey(
         for frame in frames:
             columns.add(frame)
         if columns.frames_of[-1] == 0:
-            raise UserError(f"{SOURCE}: {each.path}: holds no frame (as {each.format}); name its `format`")
+            raise UserError(
+                f"{SOURCE}: {each.path}: holds no frame (as {each.format}); check that it is whole and that "
+                "its electrons converged, or name its `format`"
+            )
     notes = _check_units(source, columns)
     flags = columns.flags(source)
     _refuse(source, columns, flags, trains_virials=trains_virials)
@@ -125,7 +128,9 @@ def _check_units(source: ExistingData, columns: Columns) -> tuple[str, ...]:
     if slope is None:
         notes.append("units of energies and forces were not checked: no two frames are close to each other")
     elif not _SLOPE_LIMITS[0] < slope < _SLOPE_LIMITS[1] and not _units_named(source):
-        raise UserError(f"{SOURCE}: {_contradiction(slope)}")
+        if not columns.work_energy.scatters_about_one():
+            raise UserError(f"{SOURCE}: {_contradiction(slope)}")
+        notes.append("units of energies and forces could not be checked: frames are too far from each other")
     return tuple(notes)
 
 
@@ -135,11 +140,15 @@ def _units_named(source: ExistingData) -> bool:
 
 def _contradiction(slope: float) -> str:
     likely = units_with_slope(slope)
-    hint = f"; it is what {' or '.join(likely[:2])} gives: name the units" if likely else ""
+    hint = (
+        f"it is what {' or '.join(likely[:2])} gives: name the units"
+        if likely
+        else "if the numbers are right, say so with energy_unit: eV"
+    )
     return (
         "energies and forces contradict each other: between frames that lie close, the energy changes by "
-        f"{slope:.3g} "
-        f"times the work of the forces, where 1 is expected in eV and eV/angstrom{hint}, or correct the data"
+        f"{slope:.3g} times the work of the forces, where 1 is expected in eV and eV/angstrom; {hint}, or "
+        "correct the data"
     )
 
 

@@ -35,19 +35,15 @@ def material_frames(
 
     Parameters
     ----------
-    source
-        The campaign file's section.
-    elements
-        The campaign's elements.
-    base
-        Folder that relative paths start from.
+    source, elements, base
+        As for `llzo_al.structures.materials_project.library.load_library`.
     seed
         The campaign's seed.
 
     Raises
     ------
     UserError
-        See `llzo_al.structures.materials_project.library.load_library`.
+        As `llzo_al.structures.materials_project.library.load_library`.
     """
     library = load_library(source, elements=elements, base=base)
     for material, same_as in _used(source, library):

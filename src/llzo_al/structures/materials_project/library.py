@@ -173,36 +173,52 @@ def obstacle(source: MaterialsProject, *, elements: Sequence[str], base: Path) -
     try:
         query = make_query(source, elements)
         path = cache.cache_file(cache.cache_directory(source.cache, base), query)
-        try:
-            if cache.read_cache(path) is not None:
-                return None
-        except cache.DamagedCacheError:
-            pass  # asked again below, if that is possible
-        _needed_key(query, path)
+        kept, damage = _kept(path)
+        if kept is not None:
+            return None
+        return _no_way(query, path, damage, timeout_s=source.timeout_s)
     except UserError as error:
         return str(error)
-    wrong = client.reachable(query.endpoint, timeout_s=source.timeout_s)
-    return None if wrong is None else f"{SOURCE}: {wrong}; {WAYS_OUT}"
+
+
+def _no_way(
+    query: Query, path: Path, damage: cache.DamagedCacheError | None, *, timeout_s: float
+) -> str | None:
+    """Why a query cannot be asked; None if it can."""
+    try:
+        _needed_key(query, path)
+    except UserError as error:
+        return str(_not_again(damage, error))
+    wrong = client.reachable(query.endpoint, timeout_s=timeout_s)
+    return None if wrong is None else str(_not_again(damage, UserError(f"{SOURCE}: {wrong}; {WAYS_OUT}")))
+
+
+def _kept(path: Path) -> tuple[Answer | None, cache.DamagedCacheError | None]:
+    """The answer that is kept, or what is wrong with the file."""
+    try:
+        return cache.read_cache(path), None
+    except cache.DamagedCacheError as error:
+        return None, error
+
+
+def _not_again(damage: cache.DamagedCacheError | None, error: UserError) -> UserError:
+    """Why there is no answer, with what is wrong with the one that was kept."""
+    if damage is None:
+        return error
+    return UserError(
+        f"{SOURCE}: the answer kept on disk is damaged: {damage}; and it cannot be asked for again: {error}"
+    )
 
 
 def _answer(query: Query, path: Path, *, timeout_s: float) -> tuple[Answer, tuple[str, ...]]:
     """The answer that is kept, or else the database's own, which is then kept."""
-    damage: cache.DamagedCacheError | None = None
-    try:
-        kept = cache.read_cache(path)
-        if kept is not None:
-            return kept, ()
-    except cache.DamagedCacheError as error:
-        damage = error
+    kept, damage = _kept(path)
+    if kept is not None:
+        return kept, ()
     try:
         answer = client.ask(query, key=_needed_key(query, path), timeout_s=timeout_s)
     except UserError as error:
-        if damage is None:
-            raise
-        raise UserError(
-            f"{SOURCE}: the answer kept on disk is damaged: {damage}; and it cannot be asked for again: "
-            f"{error}"
-        ) from None
+        raise _not_again(damage, error) from None
     cache.write_cache(path, query, answer)
     if damage is None:
         return answer, ()

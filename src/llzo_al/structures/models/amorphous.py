@@ -40,12 +40,8 @@ def amorphous_frames(source: Amorphous, elements: Sequence[str], *, seed: int) -
 
     Parameters
     ----------
-    source
-        The campaign file's section.
-    elements
-        Elements of the campaign.
-    seed
-        The campaign's seed.
+    source, elements, seed
+        As for `llzo_al.structures.models.frames.model_source_frames`.
 
     Raises
     ------
@@ -117,13 +113,8 @@ def random_box(
     require_elements(counts, elements, where=f"{where}: composition")
     limits = pair_limits(min_distances_A, PACKING_LIMITS_A, counts, where=f"{where}: min_distances_A")
     edge_A = edge_for_density_A(counts, density_g_per_cm3)
-    longest = max(limits, key=lambda both: limits[both])
-    if edge_A <= 2 * limits[longest]:
-        raise UserError(
-            f"{where}: {formula(counts)} at {density_g_per_cm3:g} g/cm3 is a box of {edge_A:.2f} angstrom, "
-            f"too small for the shortest distance of {'-'.join(longest)} ({limits[longest]:g}), which must "
-            "be less than half of it; raise n_atoms"
-        )
+    if edge_A <= 2 * max(limits.values()):
+        raise UserError(f"{where}: {_box_too_small(edge_A, limits, counts, density_g_per_cm3)}")
     name = "".join(f"{element}{number:g}" for element, number in sorted(composition.items()) if number)
     label = f"{name}/{sum(counts.values())}/{density_g_per_cm3:g}"
     seed, *rest = what
@@ -140,6 +131,17 @@ def random_box(
         "formal_charge_e": 0,
     }
     return packed.atoms, details, label
+
+
+def _box_too_small(
+    edge_A: float, limits: Mapping[Pair, float], counts: Mapping[str, int], density_g_per_cm3: float
+) -> str:
+    longest = max(limits, key=lambda both: limits[both])
+    return (
+        f"{formula(counts)} at {density_g_per_cm3:g} g/cm3 is a box of {edge_A:.2f} angstrom, too small for "
+        f"the shortest distance of {'-'.join(longest)} ({limits[longest]:g}), which must be less than half "
+        "of it; raise n_atoms"
+    )
 
 
 def _not_packed(

@@ -33,14 +33,8 @@ def block_frames(source: Blocks, elements: Sequence[str], *, base: Path, seed: i
 
     Parameters
     ----------
-    source
-        The campaign file's section.
-    elements
-        Elements of the campaign.
-    base
-        Folder that structure files' paths start from.
-    seed
-        The campaign's seed, for the melt and for the choice of blocks.
+    source, elements, base, seed
+        As for `llzo_al.structures.models.frames.model_source_frames`.
 
     Raises
     ------

@@ -27,14 +27,8 @@ def interface_frames(
 
     Parameters
     ----------
-    source
-        The campaign file's section.
-    elements
-        Elements of the campaign.
-    base
-        Folder that structure files' paths start from.
-    seed
-        The campaign's seed, for displaced copies.
+    source, elements, base, seed
+        As for `llzo_al.structures.models.frames.model_source_frames`.
 
     Raises
     ------
@@ -131,11 +125,15 @@ def build_interface(
         pbc=True,
     )
     atoms.wrap()
-    strain = _film_strain(match)
-    details = {
+    return atoms, _details(lower, upper, match, source, where)
+
+
+def _details(lower: Atoms, upper: Atoms, match: Match, source: Interfaces, where: str) -> dict[str, Any]:
+    symbols = [part.get_chemical_symbols() for part in (lower, upper)]
+    return {
         "area_A2": round(match.area_A2, 3),
         "mismatch": round(match.mismatch, 5),
-        "film_strain": [round(float(each), 5) for each in strain],
+        "film_strain": [round(float(each), 5) for each in _film_strain(match)],
         "gap_A": source.gap_A,
         "vacuum_A": 0.0 if source.vacuum_A is None else source.vacuum_A,
         "substrate_atoms": len(lower),
@@ -143,12 +141,9 @@ def build_interface(
         "substrate_thickness_A": round(float(np.ptp(lower.positions[:, 2])), 3),
         "film_thickness_A": round(float(np.ptp(upper.positions[:, 2])), 3),
         # Each crystal by itself: lithium metal has no formal charge.
-        "formal_charge_e": sum(
-            int(ionic_charges_e(part.get_chemical_symbols(), where=where).sum()) for part in (lower, upper)
-        ),
-        "composition": formula(counts_of(sorted(atoms.get_chemical_symbols()))),
+        "formal_charge_e": sum(int(ionic_charges_e(each, where=where).sum()) for each in symbols),
+        "composition": formula(counts_of(sorted(symbols[0] + symbols[1]))),
     }
-    return atoms, details
 
 
 def _supercell(planes: Planes, bottom: float, thickness_A: float, vectors_A: FloatArray) -> Atoms:

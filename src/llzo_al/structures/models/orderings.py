@@ -60,12 +60,8 @@ def ordering_frames(source: Orderings, *, base: Path, seed: int) -> Iterator[Fra
 
     Parameters
     ----------
-    source
-        The campaign file's section.
-    base
-        Folder that structure files' paths start from.
-    seed
-        The campaign's seed.
+    source, base, seed
+        As for `llzo_al.structures.models.frames.model_source_frames`.
 
     Raises
     ------

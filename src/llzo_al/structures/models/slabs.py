@@ -52,12 +52,8 @@ def slab_frames(source: Slabs, *, base: Path, seed: int) -> Iterator[Frame]:
 
     Parameters
     ----------
-    source
-        The campaign file's section.
-    base
-        Folder that structure files' paths start from.
-    seed
-        The campaign's seed, for displaced copies.
+    source, base, seed
+        As for `llzo_al.structures.models.frames.model_source_frames`.
 
     Raises
     ------

@@ -60,14 +60,8 @@ def variant_frames(source: Variants, elements: Sequence[str], *, base: Path, see
 
     Parameters
     ----------
-    source
-        The campaign file's section.
-    elements
-        Elements of the campaign.
-    base
-        Folder that structure files' paths start from.
-    seed
-        The campaign's seed.
+    source, elements, base, seed
+        As for `llzo_al.structures.models.frames.model_source_frames`.
 
     Raises
     ------
