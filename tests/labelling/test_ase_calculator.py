@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from pydantic import ValidationError
 
+from children import killed_when, wait_until
 from llzo_al.config.initial_data import ReferenceMD
 from llzo_al.config.labelling import ASECalculator
 from llzo_al.dataset.frames import Frame, Label, LabelFailure, Provenance
@@ -105,6 +105,9 @@ def test_a_crash_costs_its_own_frame_only(tmp_path):
     assert "SIGSEGV" in results[1].reason
     assert "60 iterations" in results[2].reason
     assert "forces" in results[3].reason
+    for index in (1, 2, 3, 5):  # for the quarantine
+        assert (tmp_path / f"frame-{index}" / "child.log").is_file()
+    assert "SCF did not converge" in (tmp_path / "frame-2" / "child.log").read_text()
 
 
 def test_a_hanging_label_is_ended_by_its_time_limit(tmp_path):
@@ -147,10 +150,7 @@ def test_nothing_outlives_a_killed_caller(tmp_path, whole_group):
     )
     caller = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True)
     pid_file = tmp_path / "program.pid"
-    deadline = time.monotonic() + 30
-    while not (pid_file.exists() and pid_file.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: pid_file.exists() and pid_file.read_text())
     program = psutil.Process(int(pid_file.read_text()))
     family = [*psutil.Process(caller.pid).children(recursive=True)]
     assert program in family
@@ -303,20 +303,13 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path):
     directory = tmp_path / "killed"
     steps = directory / "snapshots.jsonl"
 
-    def kill():
-        deadline = time.monotonic() + 30
-        while not (steps.exists() and steps.read_text().count("\n") >= 3):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        for child in psutil.Process().children(recursive=True):
-            if "ase_md_child" in " ".join(child.cmdline()):
-                child.kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(ChildDied):
+    with (
+        killed_when(
+            lambda: steps.exists() and steps.read_text().count("\n") >= 3, "llzo_al.labelling.ase_md_child"
+        ),
+        pytest.raises(ChildDied),
+    ):
         labeller("calculators.Slow").snapshots(run, directory, threads=1)
-    killer.join()
     with steps.open("a") as handle:
         handle.write('{"step": 50, "torn')
     started = time.monotonic()

@@ -15,7 +15,9 @@ from ase.units import Ry
 from llzo_al.config.labelling import ABINIT, CP2K, GPAW, Espresso, UniversalPotential
 from llzo_al.dataset.frames import Frame, Provenance
 from llzo_al.errors import UserError
+from llzo_al.labelling import ase_child
 from llzo_al.labelling.base import make_labeller
+from llzo_al.labelling.jobs import frame_record
 from llzo_al.labelling.presets import abinit, cp2k, espresso, gpaw, universal
 from llzo_al.labelling.presets.common import (
     NotConverged,
@@ -232,6 +234,7 @@ def test_the_input_of_pw_x(tmp_path):
     assert lists["system"]["ecutrho"] == pytest.approx(640)
     assert lists["system"]["degauss"] == pytest.approx(0.1 / Ry)
     assert lists["system"]["nosym"] is True
+    assert lists["system"]["input_dft"] == "PBE"  # not what the pseudopotentials were made for
     assert lists["control"]["tprnfor"] is True
     assert lists["control"]["tstress"] is True
     assert lists["electrons"] == {"conv_thr": pytest.approx(1e-6 / Ry), "mixing_beta": 0.3}
@@ -256,6 +259,38 @@ def test_the_input_of_pw_x_for_a_charged_triplet(tmp_path):
         espresso.verify(calculator, run)
 
 
+@pytest.mark.parametrize("text", ['  z_valence="    6.00E+00"', "    6.00000000000      Z valence\n"])
+def test_pw_x_is_told_moments_as_shares_of_the_valence(tmp_path, text):
+    settings = espresso_settings(tmp_path, magnetic_moments_muB={"Li": 1.0, "O": 1.5})
+    (tmp_path / "O.upf").write_text(f"<UPF>\n{text}\n")
+    molecule = dimer()
+    espresso.build(settings, molecule, Run(directory=tmp_path / "run")).write_inputfiles(molecule, ["energy"])
+    lists, _ = read_fortran_namelist((tmp_path / "run/espresso.pwi").read_text().splitlines(keepends=True))
+    told = {value for key, value in lists["system"].items() if key.startswith("starting_magnetization")}
+    assert told == {0.25, 0.9}  # lithium's file tells nothing, and none is polarised beyond that
+
+
+def test_abinit_is_told_functional_and_fine_grid(tmp_path):
+    for element in ("Li", "O"):
+        (tmp_path / f"{element}.xml").write_text(element)
+    values = {
+        "engine": "abinit",
+        "command": "true",
+        "pseudopotential_directory": str(tmp_path),
+        "pseudopotentials": {"Li": "Li.xml", "O": "O.xml"},
+    }
+    run = Run(directory=tmp_path / "run")
+    with pytest.raises(Refused, match=r"fine grid.*pawecutdg: 1600"):
+        abinit.check(ABINIT(**values, cutoff_eV=800).settings(), run)
+    given = {**values, "parameters": {"pawecutdg": 1600}}
+    with pytest.raises(Refused, match=r"SCAN given; known are LDA, PBE, .*ixc"):
+        abinit.check(ABINIT(**given, xc="SCAN").settings(), run)
+    settings = ABINIT(**given, xc="PBEsol").settings()
+    abinit.check(settings, run)
+    abinit.build(settings, li2o(), run).write_inputfiles(li2o(), ["energy", "forces"])
+    assert "ixc -116133\n" in (tmp_path / "run" / "abinit.in").read_text()
+
+
 def test_a_frame_with_an_element_without_pseudopotential_is_refused(tmp_path):
     with pytest.raises(NotSupported, match="no file for Zr"):
         espresso.build(espresso_settings(tmp_path), bulk("Zr"), Run(directory=tmp_path / "run"))
@@ -276,7 +311,7 @@ def test_the_input_of_abinit(tmp_path):
     text = (run.directory / "abinit.in").read_text()
     words = " ".join(text.split())
     for part in (
-        *("ecut 1090.0 eV", "ngkpt 3 3 3", "kptopt 2", "nsym 1", "toldff 5e-05", "occopt 7", "tsmear 0.1 eV"),
+        *("ecut 1090.0 eV", "ngkpt 3 3 3", "kptopt 2", "nsym 1", "tolvrs 1e-10", "occopt 7", "tsmear 0.1 eV"),
         *("diemix 0.3", "ixc 11", "nsppol 1", "pawecutdg 600.0 eV", "nstep 100", "optstress 1"),
     ):
         assert part in words, part
@@ -408,6 +443,31 @@ def test_what_the_code_does_not_have_is_not_made_up(tmp_path, monkeypatch):
     for ask in (lambda: atoms.get_potential_energy(force_consistent=True), atoms.get_stress):
         with pytest.raises(PropertyNotImplementedError):
             ask()
+
+
+class Shell(Plain):
+    """A code of its own process, which works in a directory until it is closed."""
+
+    place = None
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        Shell.place.mkdir()
+
+    def close(self):
+        assert Shell.place.is_dir()
+
+
+def test_a_codes_process_ends_before_its_directory_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.import_module", lambda name: Preset(Shell))
+    spec = {"preset": "cp2k", "settings": {}, "run_parameters": {}, "threads": 1, "virials": True}
+    frames = ase_child._Frames(spec, tmp_path)
+    monkeypatch.undo()
+    record = frame_record(Frame.from_atoms(li2o(), Provenance(source="test", kind="test", group="test")))
+    for index in range(2):
+        Shell.place = tmp_path / f"frame-{index}"
+        assert frames.label({"index": index, **record})["energy_eV"] == 1.0
+        assert not Shell.place.exists()
 
 
 def test_every_preset_has_its_module():

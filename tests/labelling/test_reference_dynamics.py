@@ -2,17 +2,15 @@
 
 import os
 import sys
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from children import killed_when
 from llzo_al.config.initial_data import ReferenceMD
 from llzo_al.config.labelling import ASECalculator, ClassicalReference
 from llzo_al.errors import EngineError, UserError
@@ -130,31 +128,20 @@ def test_wrong_parameters_of_the_dynamics_are_told(tmp_path):
         classical().snapshots(run, tmp_path / "md", threads=1)
 
 
-def kill_when(path, ready, module):
-    """A thread that kills the child `module` when `path`'s text is `ready`."""
-
-    def kill():
-        deadline = time.monotonic() + 60
-        while not (path.exists() and ready(path.read_text())):
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        for child in psutil.Process().children(recursive=True):
-            if module in " ".join(child.cmdline()):
-                child.kill()
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    return thread
+def count(word, path):
+    """How often `word` stands in a file, which need not exist yet."""
+    return path.read_text().count(word) if path.exists() else 0
 
 
 def test_a_melt_quench_killed_on_the_way_down_goes_on_as_if_nothing_had_happened(tmp_path):
     run = copper_run(tmp_path, melt_ps=0.05, duration_ps=0.1, equilibration_ps=0.0, temperatures_K=[900, 600])
     whole = emt("calculators.Slow").snapshots(run, tmp_path / "whole", threads=1)
     written = tmp_path / "killed" / "snapshots.jsonl"
-    killer = kill_when(written, lambda text: text.count("\n") >= 3, "ase_md_child")
-    with pytest.raises(ChildDied):
+    with (
+        killed_when(lambda: count("\n", written) >= 3, "llzo_al.labelling.ase_md_child"),
+        pytest.raises(ChildDied),
+    ):
         emt("calculators.Slow").snapshots(run, tmp_path / "killed", threads=1)
-    killer.join()
     kept = written.read_text().splitlines()
     assert 3 <= len(kept) < run.n_snapshots
     resumed = emt("calculators.Slow").snapshots(run, tmp_path / "killed", threads=1)
@@ -183,10 +170,11 @@ def test_a_killed_classical_run_loses_no_frame(tmp_path):
         snapshot_interval_fs=2000.0,
     )
     trajectory = tmp_path / "trajectory.extxyz"
-    killer = kill_when(trajectory, lambda text: text.count("Lattice") >= 4, "md_child")
-    with pytest.raises(EngineError):
+    with (
+        killed_when(lambda: count("Lattice", trajectory) >= 4, "llzo_al.exploration.md_child"),
+        pytest.raises(EngineError),
+    ):
         classical().snapshots(run, tmp_path, threads=1)
-    killer.join()
     restarts = sorted(tmp_path.glob("restart-*.bin"))
     before = trajectory.read_text()
     frames = before.count("Lattice")

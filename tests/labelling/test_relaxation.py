@@ -2,16 +2,14 @@
 
 import os
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from children import killed_when
 from llzo_al.config.labelling import ASECalculator, ClassicalReference
 from llzo_al.dataset.frames import Frame, Provenance
 from llzo_al.errors import EngineError, UserError
@@ -108,28 +106,19 @@ def test_spent_steps_are_told_and_nothing_is_called_relaxed(tmp_path, caplog):
 def test_a_killed_relaxation_goes_on_from_its_last_step(tmp_path):
     run = run_of(copper(), fmax_eV_per_A=0.002)
     path = tmp_path / "relaxation.jsonl"
-    found = []
-
-    def kill():
-        deadline = time.monotonic() + 60
-        while not (path.exists() and path.read_text().count("\n") >= 4):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        for child in psutil.Process().children(recursive=True):
-            if "ase_relaxation_child" in " ".join(child.cmdline()):
-                child.kill()
-        found.append(path.read_text().count("\n"))
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(ChildDied):
+    with (
+        killed_when(
+            lambda: path.exists() and path.read_text().count("\n") >= 4,
+            "llzo_al.labelling.ase_relaxation_child",
+        ),
+        pytest.raises(ChildDied),
+    ):
         emt("calculators.Slow").relaxation(run, tmp_path, threads=1)
-    killer.join()
-    before = path.read_text().splitlines()[: found[0]]
+    before = path.read_text().splitlines()[: path.read_text().count("\n")]
     with path.open("a") as handle:
         handle.write('{"step": 99, "torn')
     pairs = emt("calculators.Slow").relaxation(run, tmp_path, threads=1)
-    assert path.read_text().splitlines()[: found[0]] == before
+    assert path.read_text().splitlines()[: len(before)] == before
     steps = [frame.provenance.details["relaxation_step"] for frame, _ in pairs]
     assert steps == list(range(len(pairs)))
     assert pairs[-1][0].provenance.details["relaxed"]

@@ -19,7 +19,7 @@ from llzo_al.errors import EngineError
 from llzo_al.labelling.causes import CAUSES
 from llzo_al.labelling.vasp.check import label_of
 from llzo_al.labelling.vasp.inputs import make_inputs
-from llzo_al.labelling.vasp.labeller import with_history
+from llzo_al.labelling.vasp.static import with_history
 from vasp_standin.standin_runs import run_many
 
 

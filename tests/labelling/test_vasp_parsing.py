@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from llzo_al.dataset.frames import LabelFailure
-from llzo_al.labelling.vasp import outcar, vasprun
+from llzo_al.labelling.vasp import outcar_text, vasprun
 from llzo_al.labelling.vasp.outcar import read_outcar
 from llzo_al.labelling.vasp.outputs import read_vasp_run
 from llzo_al.labelling.vasp.vasprun import read_vasprun
@@ -152,7 +152,7 @@ def test_a_broken_archive_gives_the_steps_before_the_break(runs, tmp_path):
 @pytest.mark.parametrize("size", [70, 1000])
 def test_the_size_of_blocks_does_not_matter(runs, monkeypatch, size):
     plain = {name: read(runs["md"] / name) for name, read in READERS.items()}
-    monkeypatch.setattr(outcar, "_BLOCK", size)
+    monkeypatch.setattr(outcar_text, "_BLOCK", size)
     monkeypatch.setattr(vasprun, "_BLOCK", size)
     for name, read in READERS.items():
         again = read(runs["md"] / name)

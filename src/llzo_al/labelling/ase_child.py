@@ -153,7 +153,7 @@ def evaluate(atoms: Atoms, *, virials: bool) -> dict[str, Any]:
 
 def failure(error: Exception) -> dict[str, str]:
     """Cause (see `llzo_al.labelling.causes`) and reason of a calculator's exception."""
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error}" if str(error) else f"{type(error).__name__}, see child.log"
     return {"cause": _cause(error, text.lower()), "reason": text}
 
 
@@ -189,6 +189,8 @@ class _Frames:
         else:
             atoms.calc = self._fitting(atoms)
         result = evaluate(atoms, virials=self._spec["virials"])
+        if isinstance(self._shared, PerStructure):
+            self._shared.close()  # before the directory that it works in is gone
         shutil.rmtree(files, ignore_errors=True)
         return result
 

@@ -25,6 +25,8 @@ from llzo_al.process import die_with_parent, inherited_locks, last_lines
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.2
 _EXIT_S = 10.0
+LOG = "child.log"
+"""What a child prints, in its working directory."""
 _MEMORY_CODE = 86
 """Exit code of a keeper that ended its worker for its memory."""
 _MEMORY_WORDS = (b"std::bad_alloc", b"Cannot allocate memory", b"insufficient virtual memory")
@@ -90,7 +92,7 @@ def stream_child(
     """
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    spec_path, log_path = directory / "spec.json", directory / "child.log"
+    spec_path, log_path = directory / "spec.json", directory / LOG
     write_json(spec_path, dict(spec))
     killed_before = _kernel_kills()
     logged_before = log_path.stat().st_size if log_path.exists() else 0

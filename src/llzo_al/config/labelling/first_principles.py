@@ -129,10 +129,12 @@ class ABINIT(FirstPrinciples):
     """File of each element, such as `Li: Li.psp8`; their contents are part of each label's identity."""
     cutoff_eV: Positive = 1090.0
     """Cutoff of the wave functions (eV); the default is 40 Ha."""
-    force_tolerance_Ha_per_bohr: Positive = 5e-5
-    """Convergence of the self-consistent cycle by its forces (`toldff`)."""
+    residual_tolerance_Ha2: Positive = 1e-10
+    """Convergence of the self-consistent cycle by the residual of its potential (`tolvrs`); not by the
+    forces, which vanish in a perfect crystal from the first iterations on."""
     parameters: dict[str, Any] = {}
-    """Further input variables that change the physics, such as `{pawecutdg: 60}` (ABINIT's own units)."""
+    """Further input variables that change the physics, such as `{pawecutdg: 2200, pawxcdev: 2}`: energies
+    (`pawecutdg`, `tsmear`) in eV, others in ABINIT's own units."""
     max_iterations: Count = 100
     """Iterations after which a frame counts as not converged (`nstep`); no part of a label's identity."""
 

@@ -36,10 +36,24 @@ PHYSICS = {
         "tsmear",
         "occopt",
     ),
-    *("toldff", "pps", "pseudos", "nsppol", "cellcharge", "spinmagntarget", "spinat", "optstress"),
+    *(
+        "tolvrs",
+        "toldfe",
+        "toldff",
+        "tolrff",
+        "pps",
+        "pseudos",
+        "nsppol",
+        "cellcharge",
+        "spinmagntarget",
+        "spinat",
+        "optstress",
+    ),
 }
 """Input variables that the section's own keys decide."""
 OUTPUT = "abinit.log"
+FUNCTIONALS = {"LDA": 7, "PBE": 11, "revPBE": 14, "RPBE": 15, "WC": 23, "PBEsol": -116133}
+"""ABINIT's number (`ixc`) of each functional; a negative one names two of libxc."""
 _KINDS = {".psp8": ("psp8", "{element}.psp8"), ".xml": ("pawxml", "{element}.paw.xml")}
 """Kind and name by which ASE looks for a file with this ending."""
 
@@ -60,6 +74,18 @@ def check(settings: Mapping[str, Any], run: Run) -> None:
             f"files end in {', '.join(sorted(kinds))}; expected one kind for all elements: .psp8 "
             "(norm-conserving) or .xml (PAW)",
         )
+    if settings["xc"] not in FUNCTIONALS and "ixc" not in settings["parameters"]:
+        raise Refused(
+            "xc",
+            f"{settings['xc']} given; known are {', '.join(FUNCTIONALS)}. For another functional give its "
+            "number in ABINIT as `parameters: {ixc: ...}`",
+        )
+    if kinds == {".xml"} and "pawecutdg" not in settings["parameters"]:
+        raise Refused(
+            "parameters",
+            "PAW needs the cutoff of its fine grid (eV), about twice `cutoff_eV`: `parameters: {pawecutdg: "
+            f"{2 * settings['cutoff_eV']:g}}}`",
+        )
     check_files(settings)
     check_command(settings["command"], "ABINIT")
 
@@ -68,7 +94,8 @@ def variables(settings: Mapping[str, Any], atoms: Atoms) -> dict[str, Any]:
     """Physical input variables for one frame, as ASE's calculator takes them (energies in eV)."""
     mesh = k_mesh(atoms, spacing_per_A=settings["kspacing_per_A"], gap_A=settings["vacuum_gap_A"])
     chosen: dict[str, Any] = {
-        "xc": settings["xc"],
+        # ABINIT would take the functional of PAW files, whatever the campaign file says.
+        "ixc": FUNCTIONALS.get(settings["xc"]),
         "ecut": settings["cutoff_eV"],
         # No symmetry: a frame's own would make its numbers depend on how exactly it is symmetric.
         "nsym": 1,
@@ -76,7 +103,7 @@ def variables(settings: Mapping[str, Any], atoms: Atoms) -> dict[str, Any]:
         "ngkpt": list(mesh),
         "nshiftk": 1,
         "shiftk": [0.0, 0.0, 0.0],
-        "toldff": settings["force_tolerance_Ha_per_bohr"],
+        "tolvrs": settings["residual_tolerance_Ha2"],
         "optforces": 1,
         "optstress": 1 if settings["virials"] else 0,
         "cellcharge": charge_of(atoms),

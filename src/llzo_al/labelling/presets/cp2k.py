@@ -70,7 +70,13 @@ def template(settings: Mapping[str, Any], atoms: Atoms) -> str:
 &FORCE_EVAL
   &DFT
 {files}
-{points}    &SCF
+{points}    &QS
+      EPS_DEFAULT 1.0E-12
+    &END QS
+    &MGRID
+      REL_CUTOFF [eV] {settings["cutoff_eV"] / 10:.6f}
+    &END MGRID
+    &SCF
       EPS_SCF {settings["scf_tolerance"]:g}
       ADDED_MOS 20
       &SMEAR ON
@@ -78,7 +84,8 @@ def template(settings: Mapping[str, Any], atoms: Atoms) -> str:
         ELECTRONIC_TEMPERATURE [K] {settings["smearing_eV"] / kB:.2f}
       &END SMEAR
       &MIXING
-        METHOD BROYDEN_MIXING
+        METHOD DIRECT_P_MIXING
+        ALPHA 0.3
       &END MIXING
     &END SCF
   &END DFT

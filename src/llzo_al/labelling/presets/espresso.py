@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def namelists(settings: Mapping[str, Any], atoms: Atoms, run: Run) -> dict[str, 
         "nosym": True,
         "nspin": 2 if has_spin(atoms, settings) else 1,
         "tot_charge": charge_of(atoms),
+        # pw.x would take the functional of the pseudopotentials, whatever the campaign file says.
+        "input_dft": settings["xc"],
     }
     if settings["smearing_eV"]:
         system |= {
@@ -63,8 +66,6 @@ def namelists(settings: Mapping[str, Any], atoms: Atoms, run: Run) -> dict[str, 
             "smearing": _SMEARING[settings["smearing"]],
             "degauss": settings["smearing_eV"] / Ry,
         }
-    if settings["xc"] != "PBE":
-        system["input_dft"] = settings["xc"]
     multiplicity = multiplicity_of(atoms)
     if multiplicity is not None and system["nspin"] == 2:
         system["tot_magnetization"] = multiplicity - 1
@@ -89,18 +90,38 @@ def build(settings: Mapping[str, Any], atoms: Atoms, run: Run) -> Any:
     """ASE's calculator of pw.x for one frame."""
     from ase.calculators.espresso import Espresso, EspressoProfile
 
-    if has_spin(atoms, settings):
-        atoms.set_initial_magnetic_moments(initial_moments_muB(atoms, settings))
     mesh = k_mesh(atoms, spacing_per_A=settings["kspacing_per_A"], gap_A=settings["vacuum_gap_A"])
     folder = Path(settings["pseudopotential_directory"]).expanduser().resolve()
+    files = pseudopotentials(settings, atoms)
+    if has_spin(atoms, settings):
+        atoms.set_initial_magnetic_moments(_polarisations(atoms, settings, folder, files))
     return Espresso(
         profile=EspressoProfile(command=settings["command"], pseudo_dir=folder),
         directory=run.directory,
         input_data=namelists(settings, atoms, run),
-        pseudopotentials=pseudopotentials(settings, atoms),
+        pseudopotentials=files,
         kpts=None if mesh == (1, 1, 1) else mesh,
         koffset=(0, 0, 0),
     )
+
+
+def _polarisations(
+    atoms: Atoms, settings: Mapping[str, Any], folder: Path, files: Mapping[str, str]
+) -> list[float]:
+    """Initial moment of each atom as pw.x wants it: as a share of the valence electrons, at most 0.9."""
+    electrons = {element: _valence(folder / file) for element, file in files.items()}
+    moments_muB = initial_moments_muB(atoms, settings)
+    return [
+        max(-0.9, min(0.9, moment / electrons[element]))
+        for moment, element in zip(moments_muB, atoms.get_chemical_symbols(), strict=True)
+    ]
+
+
+def _valence(path: Path) -> float:
+    """Valence electrons of a pseudopotential; 1 where the file does not tell."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    found = re.search(r'z_valence\s*=\s*"\s*([\d.eE+-]+)|([\d.]+)\s+Z valence', text)
+    return float(found[1] or found[2]) if found else 1.0
 
 
 def verify(calculator: Any, run: Run) -> None:  # noqa: ARG001 - as all presets

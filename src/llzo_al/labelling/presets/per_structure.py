@@ -59,7 +59,7 @@ class PerStructure(Calculator):
 
     def renew(self, run: Run) -> None:
         """Forget the calculator, so that the next frame does not start from the last one's wave functions."""
-        self._close()
+        self.close()
         self._run = run
         self.reset()
 
@@ -91,7 +91,7 @@ class PerStructure(Calculator):
             structure.info.get("multiplicity"),
         )
         if self._inner is None or wanted != self._made_for:
-            self._close()
+            self.close()
             self._inner = self._module.build(self._settings, structure, self._run)
             self._made_for = wanted
             self._moments_muB = structure.get_initial_magnetic_moments()
@@ -99,8 +99,10 @@ class PerStructure(Calculator):
             structure.set_initial_magnetic_moments(self._moments_muB)
         return structure
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the code's process where it has one; what it has computed stays."""
         close = getattr(self._inner, "close", None)
         if callable(close):
-            close()
+            with contextlib.suppress(AssertionError):  # of ASE's CP2K, on the exit code of the shell
+                close()
         self._inner = None

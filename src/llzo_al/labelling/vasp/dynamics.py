@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,8 @@ from llzo_al.config.labelling.vasp_tags import MOTION, canonical_tags
 from llzo_al.dataset.frames import Frame, Label, LabelFailure
 from llzo_al.errors import EngineError, UserError
 from llzo_al.labelling.vasp.check import step_label
-from llzo_al.labelling.vasp.diagnosis import SAID, diagnose
 from llzo_al.labelling.vasp.inputs import VaspInputs, make_inputs
+from llzo_al.labelling.vasp.ionic import advance
 from llzo_al.labelling.vasp.outputs import IonicStep
 from llzo_al.labelling.vasp.pieces import IonicRun, Piece, steps_of
 from llzo_al.labelling.vasp.settings import physics
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 MAX_SEED = 900_000_000
 """Largest RANDOM_SEED that VASP takes."""
-FRUITLESS = 3
-"""Pieces in a row without a finished ionic step after which a run is given up."""
+
+_LANGEVIN: Mapping[str, Any] = {"IBRION": 0, "ISIF": 2, "MDALGO": 3}
 
 _log = logging.getLogger(__name__)
 
@@ -52,11 +51,19 @@ def run_dynamics(
     extra = _parameters(run)
     settings, elements = labeller.settings, labeller.elements
     own = physics(settings, elements, extra) == physics(settings, elements)
-    inputs = make_inputs(run.frame, settings, elements, motion=_motion(run, 0, 0, [1.0], 0), extra=extra)
+    inputs = make_inputs(run.frame, settings, elements, motion={**_LANGEVIN, "NSW": 1}, extra=extra)
     ionic = IonicRun(labeller, run.frame, inputs, directory)
     shown = ProgressFile(progress, task=run.group, total=run.total_steps)
     try:
-        pieces, ended = _advance(labeller, run, ionic, inputs, shown)
+        pieces, ended = advance(
+            labeller,
+            ionic,
+            name=run.group,
+            timestep_fs=run.timestep_fs,
+            ended=lambda pieces: _ended(run, pieces),
+            motion=lambda step, number: _motion(run, step, number, inputs),
+            shown=shown,
+        )
     finally:
         shown.close()
     pairs = _snapshots(run, inputs, pieces, labelled=own and not run.relabel)
@@ -81,68 +88,24 @@ def _parameters(run: MDRun) -> dict[str, Any]:
     return canonical_tags(run.parameters)
 
 
-def _advance(
-    labeller: VaspLabeller, run: MDRun, ionic: IonicRun, inputs: VaspInputs, shown: ProgressFile
-) -> tuple[list[Piece], str]:
-    """Run pieces until the last snapshot is there; returns them, and why the run ended early, if it did."""
-    started = time.monotonic()
-    environment = labeller.environment()
-    found = None
-    fruitless = 0
-    while True:
-        pieces = ionic.pieces()
-        done = steps_of(pieces, newer=False)
-        if run.total_steps in done:
-            return pieces, ""
-        if found is None:
-            found = labeller.ready(ionic.directory)
-        start = ionic.next_start(pieces, timestep_fs=run.timestep_fs)
-        # The first ionic step of a piece is its start, and the last one the end of its segment.
-        end = min(_segment_end(run, start.step), run.total_steps)
-        motion = _motion(run, start.step, end, _gammas(inputs, run), len(pieces))
-        outcome = ionic.run(start, motion, found=found, environment=environment, tell=shown.update)
-        if outcome.walltime:
-            raise EngineError(
-                f"{run.group}: stopped before the time limit of its job, after "
-                f"{time.monotonic() - started:.0f} s; the same command goes on from there"
-            )
-        after = ionic.pieces()
-        fruitless = 0 if len(steps_of(after, newer=False)) > len(done) else fruitless + 1
-        if fruitless >= FRUITLESS:
-            return after, why_fruitless(after, outcome.trouble)
+def _ended(run: MDRun, pieces: Sequence[Piece]) -> str | None:
+    """Nothing once the last step is there, None before."""
+    return "" if run.total_steps in steps_of(pieces, newer=False) else None
 
 
-def why_fruitless(pieces: list[Piece], trouble: str) -> str:
-    """Why pieces come to nothing, by the last one's own words."""
-    words = diagnose(pieces[-1].directory).reason if pieces else ""
-    told = [words] if words.startswith(SAID) else []
-    return "; ".join(filter(None, [f"{FRUITLESS} runs in a row finished no new ionic step", *told, trouble]))
-
-
-def _segment_end(run: MDRun, step: int) -> int:
-    """Step of the whole run at which the segment that starts at or holds `step` ends."""
+def _motion(run: MDRun, step: int, number: int, inputs: VaspInputs) -> Mapping[str, Any]:
+    """Tags of piece `number`, whose first ionic step is `step` of the whole run, to its segment's end."""
     ends = [start + each.steps for start, each in zip(run.starts, run.segments, strict=True)]
-    return next((end for end in ends if end > step), ends[-1])
-
-
-def _gammas(inputs: VaspInputs, run: MDRun) -> list[float]:
-    """Friction of each species (1/ps)."""
-    return [1000.0 / run.thermostat_time_fs] * len(inputs.titles)
-
-
-def _motion(run: MDRun, step: int, end: int, gammas: list[float], number: int) -> Mapping[str, Any]:
-    """Tags of piece `number`, from `step` to `end`, which lie in one segment."""
+    end = min(next((end for end in ends if end > step), ends[-1]), run.total_steps)
     segment = run.segments[run.segment_of(end)]
     first = run.starts[run.segment_of(end)]
     return {
-        "IBRION": 0,
+        **_LANGEVIN,
         "NSW": end - step + 1,
-        "ISIF": 2,
-        "MDALGO": 3,
         "POTIM": run.timestep_fs,
         "TEBEG": segment.temperature_K(step - first),
         "TEEND": segment.temperature_K(end - first),
-        "LANGEVIN_GAMMA": gammas,
+        "LANGEVIN_GAMMA": [1000.0 / run.thermostat_time_fs] * len(inputs.titles),
         "RANDOM_SEED": [(run.seed + 7919 * number) % MAX_SEED, 0, 0],
     }
 

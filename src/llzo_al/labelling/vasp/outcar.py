@@ -7,8 +7,6 @@ many times faster than looking at each line; one step and one block of the file 
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,10 @@ from typing import Any
 import numpy as np
 
 from llzo_al.dataset.frames import FloatArray
+from llzo_al.labelling.vasp.outcar_text import STEP_END, cycle, mesh, number, segments, stress_kB, table
 from llzo_al.labelling.vasp.outputs import IonicStep, ParsedRun, is_converged, virial_eV
 
-_BLOCK = 1 << 22
-_STEP_END = "free  energy   TOTEN"
-_CYCLE_ENERGY = "free energy    TOTEN"
 _END = "General timing and accounting"
-_ITERATION = re.compile(r"Iteration\s*\d+\(\s*(\d+)\s*\)")
 _TAG = re.compile(r"\b([A-Z][A-Z_]{2,13})\s*=\s*(-?[\w.+-]+)")
 _TAGS: dict[str, type] = {
     "NELM": int,
@@ -75,7 +70,7 @@ def read_outcar(path: Path) -> ParsedRun:
         If the file cannot be read.
     """
     reader = _Reader()
-    for text in _segments(path):
+    for text in segments(path):
         reader.take(text)
     symbols = tuple(
         symbol for symbol, count in zip(reader.species, reader.counts, strict=False) for _ in range(count)
@@ -93,36 +88,6 @@ def read_outcar(path: Path) -> ParsedRun:
         steps=tuple(reader.steps),
         complete=reader.complete,
     )
-
-
-def _segments(path: Path) -> Iterator[str]:
-    """Pieces of a file that each end with an ionic step, and the rest.
-
-    An archive that was cut ends where it was cut.
-    """
-    from monty.io import zopen
-
-    text = ""
-    with zopen(path, "rt", encoding="utf-8", errors="replace") as handle:
-        while True:
-            try:
-                block = str(handle.read(_BLOCK))
-            except EOFError:
-                break
-            except zlib.error as error:
-                raise OSError(f"{path}: the archive is damaged ({error})") from error
-            if not block:
-                break
-            text += block
-            begin = 0
-            while (found := text.find(_STEP_END, begin)) >= 0:
-                end = text.find("\n", found)
-                if end < 0:
-                    break
-                yield text[begin : end + 1]
-                begin = end + 1
-            text = text[begin:]
-    yield text
 
 
 class _Reader:
@@ -176,8 +141,8 @@ class _Reader:
                         self.parameters[name] = _converted(value, _TAGS[name])
         if len(self.titles) != len(self.counts):  # NWRITE = 0 and 1 leave out the POTCARs' own headers
             self.titles = named[: len(self.counts)]
-        self.kpoints, self.gamma_centred = _mesh(text)
-        self._first_positions_A = _rows(
+        self.kpoints, self.gamma_centred = mesh(text)
+        self._first_positions_A = table(
             text, text.find("position of ions in cartesian coordinates"), skip=1, shape=(sum(self.counts), 3)
         )
 
@@ -185,24 +150,24 @@ class _Reader:
         """The time that the step before took, which stands behind its energy."""
         found = text.find("LOOP+")
         if found >= 0 and (words := text[found : text.find("\n", found)].split()):
-            self.steps[-1] = replace(self.steps[-1], wall_s=_number(words[-1]))
+            self.steps[-1] = replace(self.steps[-1], wall_s=number(words[-1]))
 
     def _step(self, text: str) -> None:
-        cell_A = _rows(text, text.rfind("direct lattice vectors"), skip=1, shape=(3, 6))
+        cell_A = table(text, text.rfind("direct lattice vectors"), skip=1, shape=(3, 6))
         self._cell_A = self._cell_A if cell_A is None else cell_A[:, :3]
-        end = text.rfind(_STEP_END)
-        ions = _rows(text, text.rfind("TOTAL-FORCE"), skip=2, shape=(sum(self.counts), 6))
+        end = text.rfind(STEP_END)
+        ions = table(text, text.rfind("TOTAL-FORCE"), skip=2, shape=(sum(self.counts), 6))
         if end < 0 or ions is None or self._cell_A is None:
             return
-        steps, changes_eV = _cycle(text)
-        stress_kB = _stress(text)
+        steps, changes_eV = cycle(text)
+        stress = stress_kB(text)
         self.steps.append(
             IonicStep(
                 positions_A=self._positions_A(ions[:, :3]),
                 cell_A=self._cell_A,
-                energy_eV=_number(text[end:].partition("=")[2].split()[0]),
+                energy_eV=number(text[end:].partition("=")[2].split()[0]),
                 forces_eV_per_A=ions[:, 3:],
-                virial_eV=None if stress_kB is None else virial_eV(stress_kB, self._cell_A),
+                virial_eV=None if stress is None else virial_eV(stress, self._cell_A),
                 electronic_steps=steps,
                 converged=is_converged(
                     steps, self.parameters.get("NELM", 60), changes_eV, self.parameters.get("EDIFF", 1e-4)
@@ -222,86 +187,6 @@ def species_of(title: str) -> str:
     """Chemical symbol of a POTCAR's title ("PAW_PBE Zr_sv 04Jan2005": Zr)."""
     words = title.split()
     return words[1 if len(words) > 1 else 0].split("_")[0] if words else ""
-
-
-def _cycle(text: str) -> tuple[int, tuple[float, ...] | None]:
-    """Electronic steps of an ionic step, and the last change of the energy where every step tells it."""
-    last = _ITERATION.match(text, max(text.rfind("Iteration"), 0))
-    steps = 0 if last is None else int(last[1])
-    if steps == 0 or text.count(_CYCLE_ENERGY) != steps:
-        return steps, None
-    final = text.rfind(_CYCLE_ENERGY)
-    before = text.rfind(_CYCLE_ENERGY, 0, final)
-    if before < 0:
-        return steps, ()
-    first, second = (
-        _number(text[place : place + 80].partition("=")[2].split()[0]) for place in (before, final)
-    )
-    return steps, (second - first,)
-
-
-def _stress(text: str) -> FloatArray | None:
-    """Stress, shape (3, 3), of ``in kB  XX YY ZZ XY YZ ZX``."""
-    found = text.rfind("in kB")
-    if found < 0:
-        return None
-    line = text[found + 5 : text.find("\n", found)]
-    if "*" in line:
-        return np.full((3, 3), np.nan)
-    words = line.replace("-", " -").split()
-    if len(words) != 6:
-        return None
-    xx, yy, zz, xy, yz, zx = (_number(word) for word in words)
-    return np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
-
-
-def _mesh(header: str) -> tuple[tuple[int, int, int] | None, bool | None]:
-    """Divisions of the k-point mesh and whether it holds Gamma, from the irreducible points that are listed.
-
-    The point (1/N1, 1/N2, 1/N3) of a mesh, or one that symmetry makes of it, is always among them.
-    """
-    count = re.search(r"Found\s+(\d+)\s+irreducible k-points", header)
-    if count is None:
-        return None, None
-    points = _rows(header, header.find("Following reciprocal coordinates"), skip=2, shape=(int(count[1]), 4))
-    if points is None:
-        return None, None
-    gamma = bool((np.abs(points[:, :3]).max(axis=1) < 1e-6).any())
-    divisions = []
-    for coordinates in np.abs(points[:, :3]).T:
-        smallest = coordinates[coordinates > 1e-6].min(initial=1.0)
-        divisions.append(max(1, round(1.0 / smallest)) if gamma else max(1, round(0.5 / smallest)))
-    return (divisions[0], divisions[1], divisions[2]), gamma
-
-
-def _rows(text: str, title: int, *, skip: int, shape: tuple[int, int]) -> FloatArray | None:
-    """The table `skip` lines below the one that holds place `title`; None if it is not there in full."""
-    n_rows, n_columns = shape
-    begin = title
-    for _ in range(skip):
-        begin = text.find("\n", begin) + 1 if begin >= 0 else -1
-        if begin <= 0:
-            return None
-    if n_rows == 0 or begin < 0:
-        return None
-    lines = text[begin : begin + 200 * n_rows].split("\n", n_rows)
-    if len(lines) <= n_rows:  # the last row must have been ended
-        return None
-    # Numbers that did not fit their fields are rows of asterisks without blanks between them.
-    lines = ["nan " * n_columns if "*" in line else line for line in lines[:n_rows]]
-    words = " ".join(lines).split()
-    if len(words) != n_rows * n_columns:
-        words = " ".join(lines).replace("-", " -").split()
-    if len(words) != n_rows * n_columns:
-        return None
-    return np.array([_number(word) for word in words]).reshape(shape)
-
-
-def _number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        return float("nan")
 
 
 def _converted(text: str, kind: type) -> Any:

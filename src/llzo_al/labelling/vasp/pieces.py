@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import logging
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from llzo_al.dataset.frames import FloatArray, Frame, LabelFailure
+from llzo_al.dataset.frames import Frame, LabelFailure
 from llzo_al.errors import EngineError
 from llzo_al.files import read_json, write_json
 from llzo_al.labelling.jobs import START_S
 from llzo_al.labelling.streaming import ChildDied, ChildSilent, stream_child
-from llzo_al.labelling.vasp.check import distance_A, settings_failure, shortest_A
+from llzo_al.labelling.vasp.check import settings_failure
+from llzo_al.labelling.vasp.continuation import Start, next_start
 from llzo_al.labelling.vasp.inputs import VaspInputs
-from llzo_al.labelling.vasp.labeller import CHILD
 from llzo_al.labelling.vasp.outputs import IonicStep, ParsedRun, read_vasp_run
+from llzo_al.labelling.vasp.static import CHILD
 
 if TYPE_CHECKING:
     from llzo_al.labelling.vasp.labeller import VaspLabeller
@@ -37,13 +34,9 @@ LOOK_IN_S = 60.0
 BUFFER_S = 300.0
 """Time before a queue's limit in which no ionic step is begun."""
 
-_SAME_A = 1e-5
-_FAR_A = 2.0
 _ABOUT = "piece.json"
 _LITTLE = (_ABOUT, "INCAR", "KPOINTS", "CONTCAR")
 _OUTPUTS = ("vasprun.xml", "OUTCAR", "POSCAR", "OSZICAR", "vasp.out", "std_err.txt")
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,22 +59,6 @@ class Piece:
     first: int
     planned: int
     run: ParsedRun | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """Where the next piece starts.
-
-    Attributes
-    ----------
-    step
-        Number of its first ionic step.
-    poscar
-        Text of its POSCAR, with velocities where there are some.
-    """
-
-    step: int
-    poscar: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,44 +133,12 @@ class IonicRun:
         return [path for _, path in sorted(numbered)]
 
     def next_start(self, pieces: Sequence[Piece], *, timestep_fs: float | None) -> Start:
-        """Where the run goes on: at CONTCAR of the last piece with a finished step.
-
-        A CONTCAR that is missing or cut short is made good: for dynamics (`timestep_fs` given) the last two
-        structures are continued along a straight line, with the velocity that follows; a relaxation starts
-        from its last structure.
-        """
+        """Where the run goes on; see `llzo_al.labelling.vasp.continuation.next_start`."""
         last = next((piece for piece in reversed(pieces) if piece.run is not None), None)
         if last is None or last.run is None:
             return Start(step=0, poscar=self._inputs.poscar)
-        done = last.first + len(last.run.steps)
-        step = last.run.steps[-1]
-        path = last.directory / "CONTCAR"
-        contcar = _read_poscar(path, self._start.n_atoms)
-        if contcar is not None:
-            positions_A, text = contcar
-            off_A = distance_A(positions_A, step.positions_A, step.cell_A)
-            if off_A < _SAME_A:  # not moved on yet: the step is taken again, so that its forces are known
-                return Start(step=done - 1, poscar=text)
-            if off_A < _FAR_A:
-                return Start(step=done, poscar=text)
-        _log.warning("%s: CONTCAR cannot be used; going on from the last ionic steps", last.directory)
-        if timestep_fs is None or len(last.run.steps) < 2:
-            return Start(step=done - 1, poscar=self._poscar(step.positions_A, step.cell_A, None))
-        moved_A = shortest_A(step.positions_A - last.run.steps[-2].positions_A, step.cell_A)
-        poscar = self._poscar(step.positions_A + moved_A, step.cell_A, moved_A / timestep_fs)
-        return Start(step=done, poscar=poscar)
-
-    def _poscar(
-        self, positions_A: FloatArray, cell_A: FloatArray, velocities_A_per_fs: FloatArray | None
-    ) -> str:
-        from pymatgen.core import Lattice, Structure
-        from pymatgen.io.vasp.inputs import Poscar
-
         symbols = [self._start.symbols[index] for index in self._inputs.order]
-        structure = Structure(Lattice(cell_A), symbols, positions_A, coords_are_cartesian=True)
-        velocities = None if velocities_A_per_fs is None else velocities_A_per_fs.tolist()
-        made = Poscar(structure, comment="continued", velocities=velocities)
-        return str(made.get_str(significant_figures=12))
+        return next_start(last.directory, last.first, last.run.steps, symbols, timestep_fs=timestep_fs)
 
     def run(
         self,
@@ -301,20 +246,3 @@ def _gzip(path: Path) -> None:
         shutil.copyfileobj(source, target)
     partial.replace(path.with_name(f"{path.name}.gz"))
     path.unlink()
-
-
-def _read_poscar(path: Path, n_atoms: int) -> tuple[FloatArray, str] | None:
-    """Cartesian positions (n_atoms, 3) and text of a CONTCAR; None if it is not whole."""
-    from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            poscar = Poscar.from_str(text)
-    except (OSError, ValueError, IndexError, KeyError, BadPoscarWarning):  # pymatgen raises its warning
-        return None
-    positions_A = np.array(poscar.structure.cart_coords)
-    if positions_A.shape != (n_atoms, 3) or not np.isfinite(positions_A).all():
-        return None
-    return positions_A, text

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ import numpy as np
 from llzo_al.dataset.frames import Frame, Label
 from llzo_al.errors import EngineError
 from llzo_al.labelling.vasp.check import POSITION_TOLERANCE_A
-from llzo_al.labelling.vasp.dynamics import FRUITLESS, frame_of, label_or_none, why_fruitless
+from llzo_al.labelling.vasp.dynamics import frame_of, label_or_none
 from llzo_al.labelling.vasp.inputs import VaspInputs, make_inputs
+from llzo_al.labelling.vasp.ionic import advance
 from llzo_al.labelling.vasp.pieces import IonicRun, Piece, steps_of
 from llzo_al.progress import ProgressFile
 from llzo_al.structures.relaxation import RelaxationRun
@@ -45,7 +45,15 @@ def run_relaxation(
     ionic = IonicRun(labeller, run.frame, inputs, directory)
     shown = ProgressFile(progress, task=run.group, total=run.steps_max)
     try:
-        pieces, ended = _advance(labeller, run, ionic, shown)
+        pieces, ended = advance(
+            labeller,
+            ionic,
+            name=run.group,
+            timestep_fs=None,
+            ended=lambda pieces: _ended(run, pieces),
+            motion=lambda step, _: _motion(run, run.steps_max + 1 - step),
+            shown=shown,
+        )
     finally:
         shown.close()
     pairs = _path(run, inputs, pieces)
@@ -70,40 +78,16 @@ def _motion(run: RelaxationRun, count: int) -> Mapping[str, Any]:
     }
 
 
-def _advance(
-    labeller: VaspLabeller, run: RelaxationRun, ionic: IonicRun, shown: ProgressFile
-) -> tuple[list[Piece], str]:
-    """Run pieces until the relaxation has converged or used its steps up; returns why it ended early."""
-    started = time.monotonic()
-    environment = labeller.environment()
-    found = None
-    fruitless = 0
-    while True:
-        pieces = ionic.pieces()
-        done = steps_of(pieces, newer=True)
-        if _has_converged(run, pieces):
-            return pieces, ""
-        start = ionic.next_start(pieces, timestep_fs=None)
-        left = run.steps_max + 1 - start.step
-        if max(done, default=-1) >= run.steps_max or left < 1:
-            return pieces, f"forces above {run.fmax_eV_per_A:g} eV/angstrom after {run.steps_max} steps"
-        if found is None:
-            found = labeller.ready(ionic.directory)
-        outcome = ionic.run(
-            start, _motion(run, left), found=found, environment=environment, tell=shown.update
-        )
-        if outcome.walltime:
-            raise EngineError(
-                f"{run.group}: stopped before the time limit of its job, after "
-                f"{time.monotonic() - started:.0f} s; the same command goes on from there"
-            )
-        after = ionic.pieces()
-        fruitless = 0 if len(steps_of(after, newer=True)) > len(done) else fruitless + 1
-        if fruitless >= FRUITLESS:
-            return after, why_fruitless(after, outcome.trouble)
+def _ended(run: RelaxationRun, pieces: Sequence[Piece]) -> str | None:
+    """Nothing once the relaxation has converged, why not once its steps are used up, None before."""
+    if _has_converged(run, pieces):
+        return ""
+    if max(steps_of(pieces, newer=True), default=-1) >= run.steps_max:
+        return f"forces above {run.fmax_eV_per_A:g} eV/angstrom after {run.steps_max} steps"
+    return None
 
 
-def _has_converged(run: RelaxationRun, pieces: list[Piece]) -> bool:
+def _has_converged(run: RelaxationRun, pieces: Sequence[Piece]) -> bool:
     """Whether the last piece ended of its own accord, before its steps were used up, with small forces."""
     last = pieces[-1] if pieces else None
     if last is None or last.run is None or not last.run.complete or len(last.run.steps) >= last.planned:
