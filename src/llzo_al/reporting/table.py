@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from llzo_al.reporting.facts import CampaignFacts
-from llzo_al.reporting.summary import CLASSICAL_REMARK, columns, duration, rows, verdict
+from llzo_al.reporting.summary import CLASSICAL_REMARK, Column, columns, duration, rows, verdict
 
+_LEFT_OUT = ("task time",)
+"""Columns that only the page has: a terminal of 80 columns has no room for them."""
 _STYLES = {True: "green", False: "yellow", None: ""}
 _VERDICT_STYLES = {"converged": "bold green", "failed": "bold red", "not converged": "bold yellow"}
 
@@ -17,6 +21,30 @@ _VERDICT_STYLES = {"converged": "bold green", "failed": "bold red", "not converg
 def table(facts: CampaignFacts) -> Group:
     """The verdict, one line for each iteration, and the totals, for a rich console."""
     return Group(*_top(facts), _iterations(facts), *_bottom(facts))
+
+
+def results(facts: CampaignFacts, root: Path) -> list[str]:
+    """Where the results of a campaign lie and how to use them, a line for each; none before its end.
+
+    Parameters
+    ----------
+    facts
+        What the report says.
+    root
+        The campaign directory.
+    """
+    if facts.final is None or not facts.final.model_files:
+        return []
+    first, *others = (root / file for file in facts.final.model_files)
+    elements = " ".join(facts.settings.elements) if facts.settings else ""
+    lines = [
+        f"potential: {first}",
+        f"  LAMMPS (units metal): pair_style deepmd {first.name}; pair_coeff * * {elements}",
+        f'  ASE: from deepmd.calculator import DP; atoms.calc = DP("{first.name}")',
+    ]
+    if others:
+        lines.append(f"  rest of the committee: {', '.join(file.name for file in others)}")
+    return [*lines, f"data set (DeePMD-kit, extended XYZ): {root / 'final' / 'dataset'}"]
 
 
 def _top(facts: CampaignFacts) -> list[RenderableType]:
@@ -34,30 +62,39 @@ def _iterations(facts: CampaignFacts) -> RenderableType:
     found = rows(facts)
     if not found:
         return Text("no iteration has been finished yet")
-    result = Table(box=box.SIMPLE_HEAD, caption="errors on held-out MD frames; ✗ misses its threshold")
-    for column in columns(facts.thresholds):
-        heading = "\n".join(part for part in (column.title, column.unit, column.threshold) if part)
-        result.add_column(Text(heading), justify="right", vertical="bottom")
+    result = Table(
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        caption="errors on held-out MD frames; ✗ misses its threshold",
+        caption_justify="left",
+    )
+    heads = columns(facts.thresholds)
+    shown = [number for number, column in enumerate(heads) if column.title not in _LEFT_OUT]
+    for number in shown:
+        result.add_column(_heading(heads[number]), justify="right", vertical="bottom", no_wrap=True)
     for row in found:
-        result.add_row(
-            *(
-                Text(f"{cell} ✗" if met is False else cell, style=_STYLES[met])
-                for cell, met in zip(row.cells, row.met, strict=True)
-            )
-        )
+        result.add_row(*(_cell(row.cells[number], row.met[number]) for number in shown))
     return result
+
+
+def _heading(column: Column) -> Text:
+    title = column.title.replace(" / ", " /").replace(" ", "\n")
+    return Text("\n".join(part for part in (title, column.unit, column.threshold) if part))
+
+
+def _cell(text: str, met: bool | None) -> Text:
+    return Text(f"{text} ✗" if met is False else text, style=_STYLES[met])
 
 
 def _bottom(facts: CampaignFacts) -> list[RenderableType]:
     totals, labels = facts.totals, facts.totals.labels
     lines = [
-        f"frames: {labels.training} training, {labels.held_out} held-out, {labels.audit} audit, "
+        f"frames: {labels.training} training, {labels.held_out} held-out, {labels.audit} audit; not used: "
         f"{labels.excluded} above the force cap, {labels.failed} failed"
         + "".join(f"; {count} × {cause}" for cause, count in sorted(totals.failures.items())),
-        f"time: {duration(totals.wall_s)} by the clock, {duration(totals.engine_s)} in the engines' loops",
+        f"time: {duration(totals.wall_s)} by the clock; {duration(totals.engine_s)} of training, MD, "
+        "coverage and labels, summed over parallel tasks",
     ]
     if totals.peak_memory_MB is not None:
         lines.append(f"peak memory: {totals.peak_memory_MB:.0f} MB")
-    if facts.final is not None and facts.final.model_files:
-        lines.append(f"models: {', '.join(facts.final.model_files)}")
     return [Text(line) for line in lines]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llzo_al.errors import StageError
+from llzo_al.evaluation.parity import PARITY, write_parity
 from llzo_al.evaluation.potential import evaluate_model
 from llzo_al.process import child_main
 from llzo_al.progress import ProgressFile
@@ -54,7 +55,8 @@ def work(spec: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     timings["compress_s"] = time.time() - tic
 
     tic = time.time()
-    tests = evaluate_model(directory / model, _paths(spec["test_systems"]))
+    tests, points = evaluate_model(directory / model, _paths(spec["test_systems"]))
+    write_parity(directory / PARITY, points)
     timings["test_s"] = time.time() - tic
     _tidy(directory, spec["backend"], final)
     return {
