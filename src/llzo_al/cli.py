@@ -13,10 +13,10 @@ from typing import Annotated
 import typer
 
 from llzo_al import __version__
-from llzo_al.commands import coverage, labels, structures
+from llzo_al.commands import coverage, labels, structures, worker
 from llzo_al.commands.arguments import CampaignDir, JsonOption, campaign_directory
 from llzo_al.console import CONSOLE, ERRORS
-from llzo_al.errors import ExitCode, LlzoAlError
+from llzo_al.errors import ExitCode, LlzoAlError, UserError
 
 app = typer.Typer(
     name="llzo-al",
@@ -72,11 +72,17 @@ def _options(
 @app.command()
 def init(
     directory: Annotated[Path, typer.Argument(help="Directory to write campaign.yaml into.", metavar="DIR")],
-    template: Annotated[str, typer.Option(help="Which template to write.")] = "quickstart",
+    template: Annotated[
+        str,
+        typer.Option(
+            help="quickstart (classical reference, minutes), vasp or production (GPAW); the last two at the "
+            "papers' scale."
+        ),
+    ] = "quickstart",
 ) -> None:
-    """Write a commented campaign file to start from.
+    """Write a commented campaign file to start from, with a JSON schema for editors beside it.
 
-    Example: [bold]llzo-al init my-campaign --template quickstart[/bold]
+    Example: [bold]llzo-al init my-campaign --template vasp[/bold]
     """
     from llzo_al.config.templates import write_template
 
@@ -88,7 +94,8 @@ def init(
 def validate(file: CampaignFile, as_json: JsonOption = False) -> None:
     """Check a campaign file without running anything, and print the plan.
 
-    The plan counts structures, labels, trainings and MD steps, and says what is missing on this machine.
+    The plan counts structures, labels, trainings and MD steps, and says what is missing on this machine and
+    what follows from changes since the last run.
 
     Example: [bold]llzo-al validate examples/quickstart/campaign.yaml[/bold]
     """
@@ -101,7 +108,7 @@ def validate(file: CampaignFile, as_json: JsonOption = False) -> None:
     check_training(loaded)
     with ERRORS.status("counting structures") as shown:
         plan = make_plan(loaded, tell=shown.update)
-    missing = missing_parts(loaded.config)
+    missing = [*plan.unknown, *missing_parts(loaded.config)]
     changes = changes_since_the_last_run(loaded)
     if as_json:
         CONSOLE.print_json(json.dumps({"plan": plan.as_json(), "missing": missing, "changes": changes}))
@@ -125,6 +132,14 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Label frames again whose label failed before.")
     ] = False,
+    here: Annotated[
+        str,
+        typer.Option(
+            "--here",
+            help="With --launchpad: kinds of task for this machine (control, train, md, label; all; none). "
+            "The others wait for `llzo-al worker` elsewhere.",
+        ),
+    ] = "all",
 ) -> None:
     """Run a campaign, or continue it: the same command does both.
 
@@ -135,8 +150,18 @@ def run(
     """
     from llzo_al.running import run_campaign
 
+    kinds = worker.kinds_of_task(here, "--here")
+    if launchpad is None and here != "all":
+        raise UserError(
+            f"--here {here}: nobody else could do the rest; name a MongoDB with --launchpad, or leave it out"
+        )
     code = run_campaign(
-        file, directory=directory, launchpad_file=launchpad, retry_failed=retry_failed, console=CONSOLE
+        file,
+        directory=directory,
+        launchpad_file=launchpad,
+        here=kinds,
+        retry_failed=retry_failed,
+        console=CONSOLE,
     )
     raise typer.Exit(code)
 
@@ -154,13 +179,16 @@ def status(directory: CampaignDir, as_json: JsonOption = False) -> None:
 
 @app.command()
 def report(directory: CampaignDir, as_json: JsonOption = False) -> None:
-    """Write report/index.html and report/report.json, and print the table.
+    """Write report/index.html and report/report.json, and print a table and where the results lie.
+
+    The page holds coverage, errors, labels, times, settings, versions, and how to use the potential and its
+    data set in other programs; the JSON file all its numbers.
 
     Example: [bold]llzo-al report examples/quickstart/llzo-quickstart[/bold]
     """
     from llzo_al.campaign.campaign import Campaign
     from llzo_al.campaign.facts import write_campaign_report
-    from llzo_al.reporting.table import table
+    from llzo_al.reporting.table import results, table
 
     campaign = Campaign.open(campaign_directory(directory))
     facts, page = write_campaign_report(campaign)
@@ -168,7 +196,8 @@ def report(directory: CampaignDir, as_json: JsonOption = False) -> None:
         typer.echo((page.parent / "report.json").read_text(encoding="utf-8"))
         return
     CONSOLE.print(table(facts))
-    CONSOLE.print(f"report: {page}", highlight=False, soft_wrap=True)
+    for line in (*results(facts, campaign.directory.root), f"report: {page}"):
+        CONSOLE.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -201,6 +230,7 @@ def lpad(context: typer.Context, directory: CampaignDir, launchpad: LaunchpadOpt
 app.add_typer(labels.app, name="labels")
 app.command("structures")(structures.structures)
 app.command("coverage")(coverage.coverage)
+app.command("worker")(worker.worker)
 
 
 def main() -> None:

@@ -14,13 +14,14 @@ from rich.table import Table
 from llzo_al.progress import Progress, read_progress
 
 LINE_INTERVAL_S = 15.0
+LONGEST_LINE_INTERVAL_S = 600.0
+_LINES_BY_NOW = 20
+"""Without a terminal the time between lines grows with the run, so that a week's log stays readable."""
 _BAR = 24
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds as ``m:ss`` or ``h:mm:ss``; "?" for None."""
-    if seconds is None:
-        return "?"
+def duration(seconds: float) -> str:
+    """Seconds as ``m:ss`` or ``h:mm:ss``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -45,7 +46,8 @@ class CampaignDisplay:
         self._console = console
         self._position = log.stat().st_size if log.exists() else 0
         self._live: Live | None = None
-        self._next_line = time.monotonic() + LINE_INTERVAL_S
+        self._started = time.monotonic()
+        self._next_line = self._started + LINE_INTERVAL_S
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -66,8 +68,8 @@ class CampaignDisplay:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         if self._live is not None:
             self._live.update(Group(_table(read_progress(self._progress))))
-        elif time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_INTERVAL_S
+        elif (now := time.monotonic()) >= self._next_line:
+            self._next_line = now + line_interval_s(now - self._started)
             for task in read_progress(self._progress):
                 self._console.print(f"  {progress_line(task)}", highlight=False, markup=False, soft_wrap=True)
 
@@ -82,11 +84,20 @@ class CampaignDisplay:
         return data[:complete].decode("utf-8", errors="replace").splitlines()
 
 
+def line_interval_s(elapsed_s: float) -> float:
+    """Seconds until the next progress lines, after `elapsed_s` of a run without a terminal."""
+    return min(max(LINE_INTERVAL_S, elapsed_s / _LINES_BY_NOW), LONGEST_LINE_INTERVAL_S)
+
+
 def progress_line(task: Progress) -> str:
     """One task's progress in words."""
     share = 100 * task.done // max(task.total, 1)
-    text = f"{task.task}: {task.done}/{task.total} {task.unit} ({share} %), {duration(task.left_s)} left"
-    return f"{text}, {task.detail}" if task.detail else text
+    counted = f"{task.task}: {task.done}/{task.total} {task.unit} ({share} %)"
+    return ", ".join(part for part in (counted, _left(task), task.detail) if part)
+
+
+def _left(task: Progress) -> str:
+    return "" if task.left_s is None else f"{duration(task.left_s)} left"
 
 
 def _table(tasks: list[Progress]) -> Table:
@@ -97,7 +108,7 @@ def _table(tasks: list[Progress]) -> Table:
             task.task,
             "━" * filled + " " * (_BAR - filled),
             f"{task.done}/{task.total} {task.unit}",
-            f"{duration(task.left_s)} left",
+            _left(task),
             task.detail,
         )
     return table

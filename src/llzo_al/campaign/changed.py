@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.input_files import changed_files, look
 from llzo_al.campaign.labels import shared_labels
-from llzo_al.config.changes import Change, Consequence, describe_changes
+from llzo_al.config.changes import Change, Consequence, consequence_of, describe_changes
 from llzo_al.config.load import LoadedCampaign
 from llzo_al.dataset.identity import label_identities, physics_hash
 from llzo_al.dataset.store import LabelStore
 
 
 def changes_in_words(loaded: LoadedCampaign, before: Campaign) -> list[str]:
-    """One line for each changed key, then one that counts the labels; empty where nothing has changed.
+    """One line for each changed key and input file, then one that counts the labels; empty without a change.
 
     Parameters
     ----------
@@ -24,10 +25,11 @@ def changes_in_words(loaded: LoadedCampaign, before: Campaign) -> list[str]:
     """
     after = Campaign(directory=before.directory, config=loaded.config, base=loaded.base)
     changes = describe_changes(before.config.settings(), loaded.config.settings())
-    if not changes:
+    files = _files_in_words(loaded, before)
+    if not changes and not files:
         return []
     same = physics_hash(before.physics) == physics_hash(after.physics)
-    lines = [str(_as_it_is(change, same)) for change in changes]
+    lines = [*(str(_as_it_is(change, same)) for change in changes), *files]
     if before.directory.labels.exists():
         lines.append(_stay(before) if same else _paid_again(before, after))
     return lines
@@ -39,6 +41,15 @@ def changes_since_the_last_run(loaded: LoadedCampaign) -> list[str]:
     if not (root / "campaign.yaml").exists() or not (root / "campaign.json").exists():
         return []
     return changes_in_words(loaded, Campaign.open(root))
+
+
+def _files_in_words(loaded: LoadedCampaign, before: Campaign) -> list[str]:
+    """A line for each file that the campaign file still names and whose content has changed."""
+    now = look(loaded.config, loaded.base, before.input_files)
+    return [
+        f"{each.key}: {each.name} holds something else than before: {consequence_of((each.section,)).value}"
+        for each in changed_files(before.input_files, now)
+    ]
 
 
 def _as_it_is(change: Change, same_physics: bool) -> Change:

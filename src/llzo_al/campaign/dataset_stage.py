@@ -10,7 +10,7 @@ from typing import Any
 
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.failures import require_labels
-from llzo_al.campaign.initial import initial_key
+from llzo_al.campaign.initial import initial_key, require_initial_data
 from llzo_al.dataset.export import write_deepmd, write_extxyz
 from llzo_al.dataset.records import Record, Split, usable
 from llzo_al.errors import StageError
@@ -73,59 +73,73 @@ def export_dataset(campaign: Campaign, directory: Path, *, before_iteration: int
     StageError
         If there is no usable training frame.
     """
+    outputs = run_stage(
+        directory,
+        stage="dataset",
+        key=_key(campaign, before_iteration),
+        compute=lambda work: _write(campaign, work, before_iteration),
+    )
+    return _exported(directory, outputs)
+
+
+def _write(campaign: Campaign, work: Path, before_iteration: int | None) -> dict[str, Any]:
     config = campaign.config
-
-    def known(split: Split) -> list[Record]:
-        return [
-            record
-            for record in campaign.store.records(split=split, physics=campaign.physics)
-            if before_iteration is None or record.frame.provenance.iteration < before_iteration
-        ]
-
-    def compute(work: Path) -> dict[str, Any]:
-        require_labels(campaign, _initial_records(campaign), "initial data")
-        training, excluded = usable(known("training"), config.dataset.force_cap_eV_per_A)
-        held_out, held_out_excluded = usable(known("held-out"), config.dataset.force_cap_eV_per_A)
-        if not training:
-            causes = "; ".join(failed_labels(campaign)) or "no label failed"
-            raise StageError(
-                f"there is no usable training frame: {len(excluded)} are beyond "
-                f"dataset.force_cap_eV_per_A, and of the labels, {causes}. When the cause is mended, "
-                "`llzo-al run --retry-failed` labels the failed frames again"
-            )
-        sets: dict[str, list[Record]] = {}
-        for record in held_out:
-            sets.setdefault(test_set_name(record), []).append(record)
-        virials = config.training.trains_virials
-        training_systems = write_deepmd(
-            training, work / "training", elements=config.elements, virials=virials
+    require_initial_data(campaign)
+    require_labels(campaign, _initial_records(campaign), "the initial data")
+    cap = config.dataset.force_cap_eV_per_A
+    training, excluded = usable(_known(campaign, "training", before_iteration), cap)
+    held_out, held_out_excluded = usable(_known(campaign, "held-out", before_iteration), cap)
+    if not training:
+        raise StageError(_no_training_frame(campaign, len(excluded)))
+    virials = config.training.trains_virials
+    training_systems = write_deepmd(training, work / "training", elements=config.elements, virials=virials)
+    test_systems = {
+        name: _relative(
+            write_deepmd(
+                members, work / "held-out" / f"{number:02d}", elements=config.elements, virials=virials
+            ),
+            work,
         )
-        test_systems = {
-            name: _relative(
-                write_deepmd(
-                    members, work / "held-out" / f"{number:02d}", elements=config.elements, virials=virials
-                ),
-                work,
-            )
-            for number, (name, members) in enumerate(sorted(sets.items()))
-        }
-        write_extxyz(training, work / "training.extxyz")
-        if held_out:
-            write_extxyz(held_out, work / "held-out.extxyz")
-        return {
-            "training": [record.identity for record in training],
-            "held_out": [record.identity for record in held_out],
-            "training_systems": _relative(training_systems, work),
-            "test_systems": test_systems,
-            "counts": {
-                "training": len(training),
-                "held_out": len(held_out),
-                "excluded": len(excluded) + len(held_out_excluded),
-            },
-        }
+        for number, (name, members) in enumerate(sorted(_test_sets(held_out).items()))
+    }
+    write_extxyz(training, work / "training.extxyz")
+    if held_out:
+        write_extxyz(held_out, work / "held-out.extxyz")
+    return {
+        "training": [record.identity for record in training],
+        "held_out": [record.identity for record in held_out],
+        "training_systems": _relative(training_systems, work),
+        "test_systems": test_systems,
+        "counts": {
+            "training": len(training),
+            "held_out": len(held_out),
+            "excluded": len(excluded) + len(held_out_excluded),
+        },
+    }
 
-    key = _key(campaign, before_iteration)
-    return _exported(directory, run_stage(directory, stage="dataset", key=key, compute=compute))
+
+def _known(campaign: Campaign, split: Split, before_iteration: int | None) -> list[Record]:
+    return [
+        record
+        for record in campaign.store.records(split=split, physics=campaign.physics)
+        if before_iteration is None or record.frame.provenance.iteration < before_iteration
+    ]
+
+
+def _test_sets(held_out: Sequence[Record]) -> dict[str, list[Record]]:
+    sets: dict[str, list[Record]] = {}
+    for record in held_out:
+        sets.setdefault(test_set_name(record), []).append(record)
+    return sets
+
+
+def _no_training_frame(campaign: Campaign, n_excluded: int) -> str:
+    causes = "; ".join(failed_labels(campaign)) or "no label failed"
+    return (
+        f"there is no usable training frame: {n_excluded} are beyond dataset.force_cap_eV_per_A, and of the "
+        f"labels, {causes}. When the cause is mended, `llzo-al run --retry-failed` labels the failed frames "
+        "again"
+    )
 
 
 def exported_dataset(
@@ -160,10 +174,15 @@ def _exported(directory: Path, outputs: Mapping[str, Any]) -> ExportedDataset:
 
 
 def failed_labels(campaign: Campaign, *, most: int = 3) -> list[str]:
-    """The commonest reasons of failed labels, each with its count."""
-    records = campaign.store.records(labelled=False, physics=campaign.physics)
-    reasons = Counter(record.failure.reason for record in records if record.failure is not None)
-    lines = [f"{count} failed: {reason}" for reason, count in reasons.most_common(most)]
+    """The commonest reasons of failed labels, each with its count; those of one first line are one."""
+    reasons: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for record in campaign.store.records(labelled=False, physics=campaign.physics):
+        if record.failure is not None:
+            first = record.failure.reason.partition("\n")[0]
+            reasons[first] += 1
+            examples.setdefault(first, record.failure.reason)
+    lines = [f"{count} failed: {examples[first]}" for first, count in reasons.most_common(most)]
     if len(reasons) > most:
         lines.append(f"{reasons.total() - sum(n for _, n in reasons.most_common(most))} failed otherwise")
     return lines

@@ -10,7 +10,7 @@ from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.iteration import TrainedModel
 from llzo_al.errors import StageError
 from llzo_al.evaluation.dimers import DimerLabels, as_key, compare_dimers, labelled_dimers
-from llzo_al.files import MANIFEST, read_json, run_stage
+from llzo_al.files import MANIFEST, read_manifest, run_stage
 
 
 def compare_with_dimers(campaign: Campaign, models: Sequence[TrainedModel]) -> list[dict[str, Any]]:
@@ -42,10 +42,9 @@ def compare_with_dimers(campaign: Campaign, models: Sequence[TrainedModel]) -> l
 
 def finished_curves(campaign: Campaign, models: Sequence[TrainedModel]) -> list[dict[str, Any]]:
     """What `compare_with_dimers` found for these models, or nothing; the label store is not read."""
-    path = _directory(campaign) / MANIFEST
-    if not path.exists():
+    if not (_directory(campaign) / MANIFEST).exists():
         return []
-    manifest = read_json(path)
+    manifest = read_manifest(_directory(campaign))
     if manifest["inputs"]["models"] != _tokens(models):
         return []
     curves: list[dict[str, Any]] = manifest["outputs"]["curves"]

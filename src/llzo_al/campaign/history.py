@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from llzo_al.campaign.assess import describe_training, describer
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.environments import describe_training, describer
 from llzo_al.campaign.iteration import derived_seed
 from llzo_al.coverage.assess import assess_coverage
 from llzo_al.coverage.descriptors import Describer, environments_of
 from llzo_al.coverage.environments import Environments, EnvironmentSet, IntArray, concatenate
+from llzo_al.coverage.reference import frame_fingerprint, write_frames
 from llzo_al.dataset.frames import Frame
 from llzo_al.errors import LlzoAlError, StageError
 from llzo_al.exploration.trajectory import read_trajectory
-from llzo_al.files import MANIFEST, fingerprint, read_json, write_json
+from llzo_al.files import MANIFEST, fingerprint, read_json, read_manifest, write_json
 
 FRAMES_PER_ITERATION = 120
 """Evenly spaced visited frames of each iteration that are measured."""
@@ -31,7 +32,8 @@ FRAMES_PER_ITERATION = 120
 def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
     """Coverage of each closed iteration in the frame of reference of the last one.
 
-    Kept in ``report/coverage_history.json`` and made anew when an iteration is closed.
+    Kept in ``report/coverage_history.json``, with the frame itself (standardisation, components and edges) in
+    ``report/coverage_frame.npz``, and made anew when an iteration is closed.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
             "coverage": campaign.config.coverage.settings(),
             "seed": campaign.config.seed,
             "datasets": [_manifest(campaign, number, "dataset")["inputs_hash"] for number in range(n_closed)],
-            "version": 2,
+            "version": 3,
         }
     )
     path = campaign.directory.report / "coverage_history.json"
@@ -57,7 +59,7 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
             iterations: list[dict[str, Any]] = kept["iterations"]
             return iterations
     try:
-        iterations = _measure(campaign, n_closed, key)
+        iterations = _measure(campaign, n_closed)
     except (LlzoAlError, OSError) as error:  # the rest of the report does not depend on it
         campaign.say(f"the coverage of all iterations in one frame could not be measured: {error}")
         return []
@@ -66,7 +68,7 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
     return iterations
 
 
-def _measure(campaign: Campaign, n_closed: int, key: str) -> list[dict[str, Any]]:
+def _measure(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
     described_by = describer(campaign, lambda: _model(campaign, n_closed - 1))
     with tempfile.TemporaryDirectory(prefix="llzo-al-history-") as folder:
         training = [
@@ -78,11 +80,11 @@ def _measure(campaign: Campaign, n_closed: int, key: str) -> list[dict[str, Any]
             )
             for number in range(n_closed)
         ]
-        return _rows(campaign, training, described_by, key)
+        return _rows(campaign, training, described_by)
 
 
 def _rows(
-    campaign: Campaign, training: list[EnvironmentSet], described_by: Describer, key: str
+    campaign: Campaign, training: list[EnvironmentSet], described_by: Describer
 ) -> list[dict[str, Any]]:
     n_closed = len(training)
     visited = [_visited(campaign, number, described_by) for number in range(n_closed)]
@@ -91,6 +93,9 @@ def _rows(
     latest = assess_coverage(
         training[-1], concatenate([one for one, _ in visited]), settings, seed=seed, per_frame=False
     )
+    frame = latest.frames_of_reference
+    campaign.directory.report.mkdir(parents=True, exist_ok=True)
+    write_frames(campaign.directory.report / "coverage_frame.npz", frame)
     rows = []
     for number, (known, (seen, runs)) in enumerate(zip(training, visited, strict=True)):
         report = assess_coverage(
@@ -100,12 +105,12 @@ def _rows(
             seed=seed,
             trajectories=runs,
             per_frame=False,
-            fixed=dict(latest.frames_of_reference),
+            fixed=frame,
         )
         rows.append(
             {
                 "iteration": number,
-                "frame": key[:12],
+                "frame": frame_fingerprint(frame)[:12],
                 "ratio": report.pooled.ratio,
                 "coverage": report.pooled.coverage,
                 "environment_coverage": report.pooled.environment_coverage,
@@ -123,7 +128,7 @@ def _visited(campaign: Campaign, number: int, described_by: Describer) -> tuple[
     for run, path in enumerate(sorted(explored.glob("run-*[0-9]"))):
         if not (path / MANIFEST).exists():
             continue
-        trajectory = path / read_json(path / MANIFEST)["outputs"]["trajectory"]
+        trajectory = path / read_manifest(path)["outputs"]["trajectory"]
         for one in read_trajectory(trajectory):
             if one.time_ps >= campaign.config.exploration.equilibration_ps:
                 frames.append(one.frame)
@@ -137,8 +142,7 @@ def _visited(campaign: Campaign, number: int, described_by: Describer) -> tuple[
 
 def _manifest(campaign: Campaign, number: int, stage: str) -> dict[str, Any]:
     """Manifest of a stage of a closed iteration: history, whatever the settings are now."""
-    manifest: dict[str, Any] = read_json(campaign.directory.iteration(number) / stage / MANIFEST)
-    return manifest
+    return read_manifest(campaign.directory.iteration(number) / stage)
 
 
 def _model(campaign: Campaign, number: int) -> Path:

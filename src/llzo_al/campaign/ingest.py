@@ -19,7 +19,8 @@ from llzo_al.dataset.identity import physics_hash
 from llzo_al.dataset.records import Split
 from llzo_al.errors import UserError
 from llzo_al.files import read_json_lines
-from llzo_al.labelling.vasp.ingest import FoundRun, Judge, Verdict, find_runs, wanted_differences
+from llzo_al.labelling.vasp.found import FoundRun, find_runs
+from llzo_al.labelling.vasp.ingest import Judge, Verdict, wanted_differences
 from llzo_al.labelling.vasp.theory import Theory
 
 LOG = "ingest.jsonl"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,12 +10,13 @@ from typing import Any
 
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.reference_runs import md_runs, source_context
+from llzo_al.campaign.spool import read_frames, write_frame
 from llzo_al.config.initial_data import Source
 from llzo_al.dataset.frames import Frame, Label
 from llzo_al.dataset.records import Split
 from llzo_al.dataset.splits import split_frames
-from llzo_al.errors import StageError
-from llzo_al.files import run_stage
+from llzo_al.errors import StageError, UpstreamError
+from llzo_al.files import finished, run_stage
 from llzo_al.progress import ProgressFile
 from llzo_al.structures.sources import labelled_source_frames, source_report, source_runs
 
@@ -45,12 +45,26 @@ class InitialData:
 def initial_key(campaign: Campaign) -> dict[str, Any]:
     """Everything that the initial frames depend on."""
     config = campaign.config
+    files = {each.key: each.sha256 for each in campaign.input_files if each.section == "initial_data"}
     return {
         "sources": [source.settings() for source in config.initial_data],
+        **({"files": files} if files else {}),
         "seed": config.seed,
         "held_out_share": config.dataset.held_out_share,
         **campaign.level_of_theory,
     }
+
+
+def require_initial_data(campaign: Campaign) -> None:
+    """Stop where the initial frames have not been made.
+
+    Raises
+    ------
+    UpstreamError
+        If a source failed; the cause is told there.
+    """
+    if finished(campaign.directory.initial / "structures", initial_key(campaign)) is None:
+        raise UpstreamError("the initial structures were not made")
 
 
 def prepare_initial_data(campaign: Campaign) -> InitialData:
@@ -76,7 +90,7 @@ def prepare_initial_data(campaign: Campaign) -> InitialData:
         )
         try:
             for number, source in enumerate(campaign.config.initial_data):
-                spool = work / f"frames-{number}.pickle"
+                spool = work / f"frames-{number}.jsonl"
                 splits = _spool(campaign, number, spool, progress)
                 if not splits and not source_runs(source, source_context(campaign)):
                     raise StageError(f"initial_data[{number}] ({source.kind}): the source gives no structure")
@@ -120,12 +134,12 @@ def _reports(campaign: Campaign, number: int, source: Source, already_stored: in
 def _spool(campaign: Campaign, number: int, path: Path, progress: ProgressFile) -> Mapping[str, Split]:
     """Put the frames of a source down in a file; the split of each of their groups."""
     source = campaign.config.initial_data[number]
-    with path.open("wb") as handle:
+    with path.open("w", encoding="utf-8") as handle:
 
         def written() -> Iterator[Frame]:
             made = labelled_source_frames(source, source_context(campaign))
             for count, (frame, label) in enumerate(made, start=1):
-                pickle.dump((frame, label), handle)
+                write_frame(handle, frame, label)
                 progress.update(number, f"{source.kind}: {count:,} frames")
                 yield frame
 
@@ -133,17 +147,10 @@ def _spool(campaign: Campaign, number: int, path: Path, progress: ProgressFile) 
         return split_frames(written(), share=config.dataset.held_out_share, seed=config.seed)
 
 
-def _spooled(path: Path) -> Iterator[_Labelled]:
-    """What `_spool` put down in this call of the stage."""
-    with path.open("rb") as handle:
-        while handle.peek(1):
-            yield pickle.load(handle)
-
-
 def _enter(campaign: Campaign, spool: Path, splits: Mapping[str, Split]) -> list[str]:
     """Enter the frames into the label store, with the labels that they bring along; their identities."""
     identities: list[str] = []
-    frames = _spooled(spool)
+    frames = read_frames(spool)
     while chunk := list(islice(frames, CHUNK)):
         for split in dict.fromkeys(splits.values()):
             members = [each for each in chunk if splits[each[0].provenance.group] == split]

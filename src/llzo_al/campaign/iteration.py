@@ -13,7 +13,7 @@ from llzo_al.errors import UpstreamError
 from llzo_al.exploration.md import MDInputs, run_md
 from llzo_al.exploration.potential import deepmd_potential
 from llzo_al.exploration.runs import ExplorationRun, exploration_runs
-from llzo_al.files import MANIFEST, fingerprint, finished, read_json, run_stage
+from llzo_al.files import MANIFEST, fingerprint, finished, read_manifest, run_stage
 from llzo_al.training.train import TrainInputs, TrainResult, train_model
 
 _WITHOUT_EFFECT = frozenset(
@@ -252,16 +252,26 @@ def explore(campaign: Campaign, number: int, index: int, *, threads: int) -> dic
 
 def explore_key(campaign: Campaign, run: ExplorationRun, models: Sequence[TrainedModel]) -> dict[str, Any]:
     """Everything that an MD run depends on."""
+    start = [
+        each.sha256
+        for each in campaign.input_files
+        if each.section == "exploration" and each.name == run.kind
+    ]
     return {
         "models": [model.token for model in models],
         "group": run.group,
         "temperature_K": run.temperature_K,
         "seed": run.seed,
         "settings": campaign.config.exploration.settings(),
+        **({"start": start} if start else {}),
     }
 
 
-def finished_runs(campaign: Campaign, number: int) -> list[tuple[int, ExplorationRun, dict[str, Any]]]:
+FinishedRun = tuple[int, ExplorationRun, dict[str, Any]]
+"""Number of an MD run, the run, and what came of it."""
+
+
+def finished_runs(campaign: Campaign, number: int) -> list[FinishedRun]:
     """MD runs of an iteration that finished with the current models and settings."""
     models = committee(campaign, number)
     found = []
@@ -277,7 +287,7 @@ def previous_model(campaign: Campaign, number: int, index: int) -> TrainedModel 
     directory = campaign.directory.iteration(number - 1) / "train" / f"model-{index}"
     if number == 0 or not (directory / MANIFEST).exists():
         return None
-    manifest = read_json(directory / MANIFEST)
+    manifest = read_manifest(directory)
     before = manifest["inputs"]
     if before["elements"] != list(campaign.config.elements) or _network(before["settings"]) != _network(
         campaign.config.training.settings()

@@ -203,8 +203,8 @@ def _accepted(
             accepted.append((identity, frame))
             continue
         number = len(campaign.store.attempts([identity]).get(identity, ())) + 1
-        quarantine(campaign, identity, frame, refused, number=number)
-        done["failed"] += campaign.store.add_failure(identity, refused)
+        stored = quarantine(campaign, identity, frame, refused, number=number)
+        done["failed"] += campaign.store.add_failure(identity, stored)
     return accepted
 
 
@@ -274,9 +274,9 @@ def _store_failure(
     """Quarantine a failed attempt; returns whether it was the last."""
     identity, frame = batch.frames[index]
     number = batch.numbers[identity]
-    quarantine(campaign, identity, frame, failure, number=number, job=directory, index=index)
+    stored = quarantine(campaign, identity, frame, failure, number=number, job=directory, index=index)
     final = batch.attempt >= campaign.config.failures.attempts.allowed(failure.cause)
-    campaign.store.add_failure(identity, failure, final=final)
+    campaign.store.add_failure(identity, stored, final=final)
     return final
 
 

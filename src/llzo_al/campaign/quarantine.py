@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ase.io import write
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.dataset.frames import Frame, LabelFailure
 from llzo_al.files import write_json
+from llzo_al.labelling.jobs import frame_directory
 
 REASON = "reason.json"
 STRUCTURE = "frame.extxyz"
@@ -25,11 +26,6 @@ def quarantine_directory(campaign: Campaign, identity: str) -> Path:
     return campaign.directory.root / "quarantine" / identity
 
 
-def frame_directory(job: Path, index: int) -> Path:
-    """Where a labeller leaves the files of frame `index` of a job, if it leaves any."""
-    return job / f"frame-{index}"
-
-
 def quarantine(
     campaign: Campaign,
     identity: str,
@@ -39,7 +35,7 @@ def quarantine(
     number: int,
     job: Path | None = None,
     index: int = 0,
-) -> Path:
+) -> LabelFailure:
     """Keep what a failed attempt left, with its reason.
 
     Parameters
@@ -53,21 +49,25 @@ def quarantine(
     number
         Number of the attempt.
     job
-        Working directory of the job. The frame's own folder in it (`frame_directory`) is moved away; where
-        there is none, the end of ``child.log`` is copied. None where there was no job.
+        Working directory of the job. The frame's own folder in it (`frame_directory` of the labellers) is
+        moved away; where there is none, the end of ``child.log`` is copied. None where there was no job.
     index
         Number of the frame in the job.
 
     Returns
     -------
-    Path
-        The directory, ``quarantine/IDENTITY/attempt-NUMBER`` of the campaign.
+    LabelFailure
+        The failure as it is to be stored: where its reason names files of the job, which is gone afterwards,
+        it names ``quarantine/IDENTITY/attempt-NUMBER`` of the campaign, where they are now.
     """
     target = quarantine_directory(campaign, identity) / f"attempt-{number}"
     shutil.rmtree(target, ignore_errors=True)  # of an attempt that was killed before it was written down
     target.mkdir(parents=True)
     limit = int(campaign.config.failures.quarantine_limit_MB * 1e6)
     kept, cut = ([], []) if job is None else _keep_files(job, index, target, limit)
+    if job is not None:
+        place = target.relative_to(campaign.directory.root)
+        failure = replace(failure, reason=_where_they_are(failure.reason, job, index, str(place)))
     write(target / STRUCTURE, frame.to_atoms(), format="extxyz")
     about: dict[str, Any] = {
         "identity": identity,
@@ -81,7 +81,7 @@ def quarantine(
         "cut_or_left_out": cut,
     }
     write_json(target / REASON, about)
-    return target
+    return failure
 
 
 def release(campaign: Campaign, identity: str) -> None:
@@ -99,6 +99,15 @@ def _keep_files(job: Path, index: int, target: Path, limit: int) -> tuple[list[s
     """Names of the files that were kept whole, and of those that were cut or left out."""
     source = frame_directory(job, index)
     return _move(source, target, limit) if source.is_dir() else _tail(job / "child.log", target, limit)
+
+
+def _where_they_are(reason: str, job: Path, index: int, place: str) -> str:
+    """The reason with files of the job by their bare names, and the place where they are kept."""
+    named = reason
+    for folder in (frame_directory(job, index), job):
+        for path in (folder.resolve(), folder):
+            named = named.replace(f"{path}/", "").replace(str(path), place)
+    return reason if named == reason else f"{named}\nits files: {place} in the campaign directory"
 
 
 def _move(source: Path, target: Path, limit: int) -> tuple[list[str], list[str]]:

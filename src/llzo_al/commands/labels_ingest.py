@@ -25,7 +25,7 @@ def ingest(
         typer.Argument(
             help="Folders to search with all that is in them, or OUTCAR and vasprun.xml files, also "
             "compressed.",
-            metavar="DIR_OR_FILE...",
+            metavar="DIR_OR_FILE",
             show_default=False,
         ),
     ],

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 _MOST_ROWS = 40
 
 KindArgument = Annotated[
-    str, typer.Argument(help="Kind of source, as under `initial_data`.", metavar="KIND", show_default=False)
+    str,
+    typer.Argument(
+        help="Kind of source, as under `initial_data`: dimers, crystals, materials_project, reference_md, "
+        "trajectories, existing_data, orderings, variants, slabs, amorphous, blocks or interfaces.",
+        metavar="KIND",
+        show_default=False,
+    ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Directory to write into.", show_default=False)]
 SetOption = Annotated[

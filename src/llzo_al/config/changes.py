@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from llzo_al.config.base import KeyPath, key_path
+from llzo_al.config.initial_data import MaterialsProject
 from llzo_al.config.labelling.vasp import VASP_WORKING_KEYS
 from llzo_al.config.labelling.vasp_tags import NEUTRAL
 
@@ -18,10 +19,6 @@ class Consequence(Enum):
     """What is done again after a change; the value says it to the user."""
 
     NOTHING = "nothing is redone"
-    NEW_PLACE = (
-        "names the campaign directory; results are looked for in the new one, and what lies in the old one "
-        "stays there"
-    )
     NEW_LABELS = (
         "another level of theory: every frame needs a new label and all iterations are run anew; the old "
         "labels stay stored and are not mixed in"
@@ -31,8 +28,9 @@ class Consequence(Enum):
         "they belong to"
     )
     INITIAL_DATA = (
-        "initial frames are made anew and those without a label are labelled; closed iterations stay as they "
-        "are, trainings of the open and later iterations and the final training see the new data"
+        "initial frames are made anew and those without a label are labelled; frames that have one stay in "
+        "the data sets; closed iterations stay as they are, trainings of the open and later iterations and "
+        "the final training see the new data"
     )
     DATASET = (
         "data sets of the open and later iterations and of the final training are written and trained on "
@@ -42,6 +40,12 @@ class Consequence(Enum):
         "trainings of the open and later iterations and the final training are run anew, with what follows "
         "from them; labels and closed iterations stay"
     )
+    COMMITTEE = (
+        "the open and later iterations and the final training train models that are missing, or go without "
+        "some, and MD runs of the open iteration are run anew; trained models, labels and closed iterations "
+        "stay"
+    )
+    FINAL = "the final training is run anew; labels and iterations stay"
     EXPLORATION = (
         "MD runs of the open iteration are run anew, with what follows from them; later iterations use it; "
         "labels and closed iterations stay"
@@ -57,16 +61,20 @@ class Consequence(Enum):
 
 # The longest matching path counts.
 _CONSEQUENCES: dict[str, Consequence] = {
-    "name": Consequence.NEW_PLACE,
-    "directory": Consequence.NEW_PLACE,
+    "name": Consequence.NOTHING,
+    "directory": Consequence.NOTHING,
     "elements": Consequence.NEW_TYPE_MAP,
     "seed": Consequence.INITIAL_DATA,
     "initial_data": Consequence.INITIAL_DATA,
+    **{f"initial_data.{key}": Consequence.NOTHING for key in MaterialsProject.places},
     "labelling": Consequence.NEW_LABELS,
     "labelling.run_parameters": Consequence.NOTHING,
     "labelling.threads": Consequence.NOTHING,
     "labelling.frames_per_job": Consequence.NOTHING,
     "labelling.timeout_s": Consequence.FUTURE_LABELS,
+    "labelling.memory_limit_GB": Consequence.FUTURE_LABELS,
+    "labelling.retry_parameters": Consequence.FUTURE_LABELS,
+    "labelling.device": Consequence.FUTURE_LABELS,
     "labelling.virials": Consequence.FUTURE_LABELS,
     **{f"labelling.{key}": Consequence.NOTHING for key in VASP_WORKING_KEYS},
     **{f"labelling.incar.{tag}": Consequence.NOTHING for tag in NEUTRAL},
@@ -77,6 +85,9 @@ _CONSEQUENCES: dict[str, Consequence] = {
     "failures.quarantine_limit_MB": Consequence.NOTHING,
     "dataset.force_cap_eV_per_A": Consequence.DATASET,
     "training": Consequence.TRAINING,
+    "training.checkpoint_steps": Consequence.NOTHING,
+    "training.final_steps": Consequence.FINAL,
+    "training.committee_size": Consequence.COMMITTEE,
     "exploration": Consequence.EXPLORATION,
     "coverage": Consequence.ASSESSMENT,
     "selection": Consequence.ASSESSMENT,

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from llzo_al.config.base import Count, CutoffA, Positive, Rule, Section
 
+LOW_CEILING = 0.5
+"""Below this split-half ceiling the visited set is too small for its cells: a ratio to it means little."""
+
 
 class Descriptor(Section):
     """Description of an atom's environment."""

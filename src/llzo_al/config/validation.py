@@ -166,6 +166,8 @@ class _Checker:
                 whole = not rest
                 annotation = field.annotation if whole else item_annotation(field.annotation)
                 expected = allowed(annotation, field.metadata if whole else ())
+                if isinstance(wrong, ListValue) and not wrong.items:
+                    expected += " with at least one entry"
                 hint = suggestions.for_value(wrong, annotation, name)
                 wanted = "allowed" if whole and options(annotation) else "expected"
                 what = _what(wrong)

@@ -124,8 +124,10 @@ def _explained(path: Path, doing: str, error: sqlite3.Error) -> LlzoAlError:
 def damaged(path: Path, what: str) -> StageError:
     """The error of a label store whose content cannot be trusted."""
     return StageError(
-        f"{path}: the label store is damaged ({what}). Restore the file from a copy, or move it away and run "
-        "again: everything in it is then labelled anew"
+        f"{path}: the label store is damaged ({what}). Restore the file from a copy. A store that campaigns "
+        "share may also be moved away: they fill a new one. A campaign that has lost its own begins in a new "
+        "directory, where a source of the kind existing_data takes the labels from the data sets that this "
+        "one exported (*.extxyz in iterations/*/dataset and final/dataset)"
     )
 
 
@@ -133,7 +135,9 @@ def damaged_row(path: Path, identity: str, table: str, what: str) -> StageError:
     """The error of one row whose content cannot be trusted."""
     every = ["labels", "failures", "attempts", "provenances", "frames"]
     tables = ["labels"] if table == "labels" else every
-    effect = "is labelled again" if table == "labels" else "is made anew where its stage still knows it"
+    effect = "is done without"
+    if table == "labels":
+        effect = f"is labelled again in the initial data and in the open iteration, and else {effect}"
     statements = " ".join(f"DELETE FROM {name} WHERE identity = '{identity}';" for name in tables)
     return StageError(
         f"{path}: the label store is damaged: {what} of {identity}. Restore the file from a copy, or delete "
@@ -180,16 +184,18 @@ def snapshot(path: Path, doing: str) -> Iterator[sqlite3.Connection]:
                 database.execute("ROLLBACK")
 
 
-def prepare(path: Path) -> None:
-    """Create the label store, or check that the one that is there can be used.
+def prepare(path: Path, *, create: bool) -> None:
+    """Check that the label store can be used; where there is none, create it if `create` says so.
 
     Raises
     ------
     UserError
         If the file is of another format version, is no label store, or cannot be opened.
     StageError
-        If it is damaged.
+        If it is damaged, or missing and not to be created.
     """
+    if not create and not (path.exists() and path.stat().st_size):
+        raise damaged(path, "it is missing or empty, though frames were entered into it")
     if not path.exists():
         _create(path)
     state = _state(path)

@@ -53,20 +53,22 @@ class LabelStore:
     Parameters
     ----------
     path
-        The SQLite file, ``dataset/labels.sqlite``; created with its directory if it is not there.
+        The SQLite file, ``dataset/labels.sqlite``.
+    create
+        Whether it is created, with its directory, if it is not there.
 
     Raises
     ------
     UserError
         If the file is of another format version, is no label store, or cannot be opened or created.
     StageError
-        If it is damaged. Every method raises this for a damaged file, a full disk or a lock that is never
-        released, naming the file and the identity.
+        If it is damaged, or missing and not to be created. Every method raises this for a damaged file, a
+        full disk or a lock that is never released, naming the file and the identity.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
-        _sqlite.prepare(path)
+        _sqlite.prepare(path, create=create)
 
     def request(self, frames: Sequence[Frame], *, physics: Mapping[str, Any], split: Split) -> list[str]:
         """Enter frames that are to be labelled; those that are known already stay as they are.

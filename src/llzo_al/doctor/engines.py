@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from llzo_al.doctor.check import Check, broken, missing, ok
+from llzo_al.install import install_command
 from llzo_al.process import import_lammps
 
-INSTALL_CPU = 'python -m pip install "llzo-al[cpu]"'
-INSTALL_TORCH = 'python -m pip install "llzo-al[torch]"'
+INSTALL_CPU = install_command("cpu")
+INSTALL_TORCH = install_command("torch")
 _QUIET = ["-log", "none", "-screen", "none"]
 
 

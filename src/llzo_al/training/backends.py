@@ -9,6 +9,7 @@ import subprocess
 from typing import Literal, get_args
 
 from llzo_al.errors import UserError
+from llzo_al.install import install_command
 
 Backend = Literal["tensorflow", "pytorch"]
 MODEL_SUFFIX: dict[Backend, str] = {"tensorflow": ".pb", "pytorch": ".pth"}
@@ -84,4 +85,4 @@ def device_environment(index: int) -> dict[str, str]:
 
 
 def _install(backend: Backend) -> str:
-    return f'`pip install "llzo-al[{_EXTRAS[backend]}]"`'
+    return install_command(_EXTRAS[backend])
