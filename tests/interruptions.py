@@ -15,13 +15,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from campaigns import NETWORK
 from counted_calculator import geometry
 
 CAMPAIGN = """\
@@ -52,12 +53,7 @@ training:
   final_steps: 30
   warm_start: true
   checkpoint_steps: 10
-  rcut_A: 4.0
-  embedding_neurons: [4, 8]
-  axis_neurons: 4
-  fitting_neurons: [16, 16]
-  learning_rate: 0.01
-  compress: false
+NETWORK
 exploration:
   structures: [Li2O]
   temperatures_K: [300]
@@ -79,8 +75,8 @@ stopping:
   min_iterations: ITERATIONS
   max_iterations: ITERATIONS
 """
-SETTLE_S = 3.0
-"""What is still alive this long after a kill is an orphan."""
+SETTLE_S = 10.0
+"""What is still alive this long after a kill is an orphan; a busy machine needs seconds to end processes."""
 
 LABELLER = "llzo_al.labelling.ase_child"
 REFERENCE_MD = "llzo_al.labelling.ase_md_child"
@@ -134,10 +130,12 @@ class InterruptedCampaign:
         self.root = place / "interrupted"
         self.output = place / "output.txt"
         self.calculations = place / "calculations.jsonl"
-        text = CAMPAIGN.replace("LOG", str(self.calculations)).replace("ITERATIONS", str(iterations))
+        text = CAMPAIGN.replace("NETWORK\n", NETWORK).replace("ITERATIONS", str(iterations))
+        text = text.replace("LOG", str(self.calculations))
         self.file.write_text(text, encoding="utf-8")
         self.findings = Findings()
         self.seen: list[Seen] = []
+        self.options: list[str] = []
         self._process: subprocess.Popen | None = None
         self._dying: tuple[float, list[psutil.Process]] = (0.0, [])
 
@@ -152,7 +150,7 @@ class InterruptedCampaign:
         """Run the command in the background, as the leader of a process group of its own."""
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "llzo_al.cli", "run", str(self.file)],
+                [sys.executable, "-m", "llzo_al.cli", "run", str(self.file), *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -188,7 +186,7 @@ class InterruptedCampaign:
             kinds |= {kind for module, kind in ENGINES.items() if module in words}
         return kinds
 
-    def wait_until(self, reached: Callable[[], object], *, timeout_s: float = 200.0) -> bool:
+    def wait_until(self, reached: Callable[[], object], *, timeout_s: float = 300.0) -> bool:
         """Wait for a moment of the running command; False if it ended before."""
         deadline = time.monotonic() + timeout_s
         while not reached():
@@ -196,7 +194,7 @@ class InterruptedCampaign:
                 return False
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the moment did not come in {timeout_s} s; see {self.output}")
-            time.sleep(0.05)
+            time.sleep(0.1)
         return True
 
     def kill(self, how: str, *, settle: bool = True) -> bool:
@@ -229,7 +227,8 @@ class InterruptedCampaign:
         before = self.running()
         self.seen.append(self.look())
         if settle:
-            time.sleep(max(0.0, killed + SETTLE_S - time.monotonic()))
+            while self.running() and time.monotonic() < killed + SETTLE_S:
+                time.sleep(0.1)
             self.count_orphans(self.running())
         else:
             self._dying = (killed + SETTLE_S, before)
@@ -239,17 +238,16 @@ class InterruptedCampaign:
         """Look for orphans of the last kill that was not waited for."""
         deadline, before = self._dying
         self._dying = (0.0, [])
-        time.sleep(max(0.0, deadline - time.monotonic()))
+        while any(map(alive, before)) and time.monotonic() < deadline:
+            time.sleep(0.1)
         self.count_orphans(before)
 
     def count_orphans(self, processes: list[psutil.Process]) -> None:
         """Note those of the processes that are alive."""
         for process in processes:
-            try:
-                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            with suppress(psutil.Error):
+                if alive(process):
                     self.findings.orphans.append(f"{process.pid} {' '.join(process.cmdline()[:5])}")
-            except psutil.Error:
-                continue
 
     def look(self) -> Seen:
         """What is stored and finished now."""
@@ -296,6 +294,14 @@ class InterruptedCampaign:
         by_labeller = Counter(shape for shape, by in calculated if by == LABELLER)
         self.findings.calculated_again += sum(by_labeller.values()) - len(by_labeller)
         self.findings.calculated_again -= len(self.findings.repeated_labels)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process runs; one that has ended but was not waited for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def environment() -> dict[str, str]:

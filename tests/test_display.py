@@ -4,7 +4,7 @@ import time
 
 from rich.console import Console
 
-from llzo_al.display import CampaignDisplay, duration, progress_line
+from llzo_al.display import CampaignDisplay, duration, line_interval_s, progress_line
 from llzo_al.progress import Progress, ProgressFile
 
 
@@ -43,8 +43,12 @@ def test_time_left_follows_the_mean_speed():
     task = Progress(task="md", done=25, total=100, started=0.0, updated=10.0)
     assert task.left_s == 30.0
     assert "0:30 left" in progress_line(task)
-    assert duration(None) == "?"
+    assert progress_line(Progress(task="md", done=0, total=100)) == "md: 0/100 steps (0 %)"
     assert duration(3725) == "1:02:05"
+
+
+def test_a_long_run_tells_its_progress_less_often():
+    assert [line_interval_s(hours * 3600) for hours in (0, 0.05, 1, 24)] == [15, 15, 180, 600]
 
 
 def test_damaged_progress_files_are_passed_over(tmp_path):

@@ -19,9 +19,33 @@ def test_every_missing_part_is_named(tmp_path, monkeypatch):
     loaded = load_campaign(write_tiny(tmp_path, **{"engine: classical_reference": text}))
     missing = preflight.missing_parts(loaded.config)
     assert len(missing) == 3
-    assert "llzo-al[cpu]" in missing[0]
+    assert ".[cpu]" in missing[0]
     assert "LAMMPS" in missing[1]
     assert "No module named 'nosuch'" in missing[2]
+
+
+@pytest.mark.parametrize(
+    ("source", "key"),
+    [
+        ("kind: existing_data\n    paths: [Li2O.cif, 'runs/*/OUTCAR']", "paths[1]"),
+        ("kind: trajectories\n    files: [Li2O.cif, XDATCAR]", "files[1]"),
+        ("kind: blocks\n    structure: melt.cif", "structure"),
+        ("kind: materials_project\n    folder: empty", "folder"),
+    ],
+)
+def test_files_that_are_missing_are_told_before_anything_is_made(tmp_path, source, key):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "Li2O.cif").write_text("there")
+    file = write_tiny(tmp_path, **{"initial_data:": f"initial_data:\n  - {source}"})
+    loaded = load_campaign(file)
+    with pytest.raises(UserError) as caught:
+        preflight.check_sources(loaded, loaded.campaign_dir)
+    line = 5 if "\n" not in source else 6
+    assert str(caught.value).startswith(f"{file}:{line}: initial_data[0].{key}: ")
+    made = loaded.campaign_dir / "initial" / "structures"
+    made.mkdir(parents=True)
+    (made / "manifest.json").touch()
+    preflight.check_sources(loaded, loaded.campaign_dir)  # nothing is read any more
 
 
 def test_overrides_are_not_checked_without_deepmd_kit(tmp_path, monkeypatch):

@@ -7,11 +7,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from children import wait_until
 from llzo_al import process
 from llzo_al.errors import EngineError
 from llzo_al.process import engine_environment, inherited_locks, last_lines, run_child
@@ -56,13 +56,6 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (modules / "obedient_child.py").write_text(CHILD)
     monkeypatch.setenv("PYTHONPATH", str(modules))
     return "obedient_child"
-
-
-def wait_until(condition, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:

@@ -8,7 +8,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from campaigns import write_tiny
+from campaigns import make_tiny, write_tiny
 from llzo_al import running
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import running_process
@@ -68,8 +68,7 @@ def test_a_users_mistake_found_late_is_still_the_users(tmp_path, console, nothin
 
 
 def test_failures_survive_a_line_cut_short(tmp_path):
-    loaded = running.load_campaign(write_tiny(tmp_path))
-    campaign = Campaign.create(root=tmp_path / "c", config=loaded.config, campaign_file=loaded.path)
+    campaign = make_tiny(tmp_path)
     assert read_failures(campaign) == []
     downstream = Failure(task="assess", message="no models", downstream=True)
     record_failure(campaign.directory.failures, downstream)

@@ -6,7 +6,7 @@ Run it from the repository's root, on an otherwise idle machine:
 
 Each kind is made once before it is timed, with few structures, so that imports and the library do not
 count. Both wall time and the processor's time are told: on a busy machine only the second says something. The
-peak memory is that of the whole process, after each kind.
+peak memory is that of the whole process, after each kind. The table is in Markdown.
 """
 
 from __future__ import annotations
@@ -85,12 +85,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    rows = [_measure(name, warm, timed) for name, (warm, timed) in CASES.items()]
-    for row in rows:
+    print("| structures | number | atoms at most | per second | per processor second | peak (MiB) |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    rows = []
+    for name, (warm, timed) in CASES.items():
+        row = _measure(name, warm, timed)
+        rows.append(row)
         print(
-            f"{row['name']:52s} {row['frames']:5d} structures, {row['atoms_max']:4d} atoms at most  "
-            f"{row['per_wall_s']:8.1f} /s  {row['per_cpu_s']:8.1f} /s of processor  "
-            f"peak {row['peak_MiB']:.0f} MiB"
+            f"| {name} | {row['frames']:,} | {row['atoms_max']:,} | {row['per_wall_s']:.1f} | "
+            f"{row['per_cpu_s']:.1f} | {row['peak_MiB']:.0f} |",
+            flush=True,
         )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")

@@ -7,7 +7,7 @@
 seconds, in this one process. `memory` makes so many displaced copies of Li2O (12 atoms) in three ways:
 counted as `validate` does, through `prepare_initial_data` into a label store, and through
 `llzo-al structures`; each in a process of its own, whose peak memory stands beside that of the same process
-with 1,000 structures.
+with 1,000 structures. Both print a table in Markdown.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def speed(kinds: list[str], seconds: float) -> None:
     from llzo_al.structures.sources import SourceContext, source_frames
 
     context = SourceContext(elements=("Li", "La", "Zr", "O"), base=Path.cwd(), seed=1)
-    print(f"{'kind':22s} {'structures':>10s} {'atoms':>11s} {'seconds':>8s} {'per second':>10s}")
+    print("| kind | structures | atoms | seconds | per second |\n| --- | --- | --- | --- | --- |")
     for name in kinds:
         source = build_source(name.split()[0], KINDS[name])
         next(iter(source_frames(source, context)))  # imports and caches
@@ -64,8 +64,9 @@ def speed(kinds: list[str], seconds: float) -> None:
             if time.perf_counter() - started > seconds:
                 break
         taken = time.perf_counter() - started
-        atoms = f"{min(sizes)}-{max(sizes)}"
-        print(f"{name:22s} {len(sizes):10d} {atoms:>11s} {taken:8.2f} {len(sizes) / taken:10.1f}", flush=True)
+        atoms = f"{min(sizes)} to {max(sizes)}" if min(sizes) < max(sizes) else f"{sizes[0]}"
+        rate = len(sizes) / taken
+        print(f"| {name} | {len(sizes):,} | {atoms} | {taken:.2f} | {rate:,.1f} |", flush=True)
 
 
 def through_the_store(frames: int, directory: Path) -> None:
@@ -120,7 +121,7 @@ def tell(made: int, seconds: float) -> None:
 
 
 def memory(frames: int) -> None:
-    print(f"{'way':12s} {'structures':>10s} {'seconds':>8s} {'per second':>10s} {'peak MB':>8s}")
+    print("| way | structures | seconds | per second | peak (MB) |\n| --- | --- | --- | --- | --- |")
     for way in WAYS:
         for count in (1000, frames):
             with tempfile.TemporaryDirectory() as directory:
@@ -134,8 +135,8 @@ def memory(frames: int) -> None:
             values = json.loads(child.stdout.splitlines()[-1])
             rate = values["made"] / values["seconds"]
             print(
-                f"{way:12s} {values['made']:10d} {values['seconds']:8.1f} {rate:10.0f} "
-                f"{values['peak_MB']:8.0f}",
+                f"| {way} | {values['made']:,} | {values['seconds']:.1f} | {rate:,.0f} | "
+                f"{values['peak_MB']:.0f} |",
                 flush=True,
             )
 

@@ -9,7 +9,7 @@ random) is written as DeePMD-kit npy with sets of 5000 frames, then read, checke
 of its own, of which the largest resident memory is told; the first and the last number show whether memory
 grows. Extended XYZ is read for up to 10000 frames. Rates are per second of processor time, so that other
 work on the machine counts little. At the end a folder of 150 different crystals is compared by pymatgen's
-StructureMatcher, and 100000 scaled and rattled frames are made of a few crystals.
+StructureMatcher, and 100000 scaled and rattled frames are made of a few crystals. The tables are in Markdown.
 """
 
 from __future__ import annotations
@@ -82,9 +82,8 @@ def read(path: Path) -> None:
     ended = time.process_time()
     frames = found.report.frames
     print(
-        f"{path.name:14} {frames:8,} frames ({kept:,} kept)  read and checked "
-        f"{frames / (checked - started):7.0f}/s  "
-        f"streamed {frames / (ended - checked):7.0f}/s  peak memory {_peak_MB():5.0f} MB",
+        f"| {path.name} | {frames:,} | {kept:,} | {frames / (checked - started):,.0f} | "
+        f"{frames / (ended - checked):,.0f} | {_peak_MB():.0f} |",
         flush=True,
     )
 
@@ -110,7 +109,13 @@ def crystals(folder: Path) -> None:
     started = time.process_time()
     library = load_library(source, elements=ELEMENTS, base=folder.parent)
     took = time.process_time() - started
-    print(f"StructureMatcher: 150 crystals, {len(library.kept)} different, {took:.1f} s", flush=True)
+    print("\n| crystals | number | processor seconds | per second | peak (MB) |")
+    print("| --- | --- | --- | --- | --- |")
+    print(
+        f"| compared by StructureMatcher, {len(library.kept)} different | 150 | {took:.1f} | "
+        f"{150 / took:.1f} | {_peak_MB():.0f} |",
+        flush=True,
+    )
     few = folder.parent / "few"
     few.mkdir()
     ase.io.write(few / "li.extxyz", bulk("Li", "bcc", 3.51) * (3, 3, 3))
@@ -119,9 +124,10 @@ def crystals(folder: Path) -> None:
     context = SourceContext(elements=ELEMENTS, base=folder.parent, seed=1)
     started, before = time.process_time(), _peak_MB()
     count = sum(1 for _ in source_frames(source, context))
-    rate = count / (time.process_time() - started)
+    took = time.process_time() - started
     print(
-        f"scaled and rattled: {count:,} frames, {rate:.0f}/s, peak memory {before:.0f} -> {_peak_MB():.0f} MB"
+        f"| scaled and rattled | {count:,} | {took:.1f} | {count / took:,.0f} | "
+        f"{before:.0f} before, {_peak_MB():.0f} after |"
     )
 
 
@@ -137,6 +143,8 @@ def main() -> None:
     numbers = [int(text) for text in sys.argv[1:]] or [1000, 10_000, 100_000]
     with tempfile.TemporaryDirectory(prefix="llzo-al-benchmark-") as name:
         root = Path(name)
+        print("| data set | frames | kept | read and checked per second | streamed per second | peak (MB) |")
+        print("| --- | --- | --- | --- | --- | --- |", flush=True)
         for frames in numbers:
             write_npy(root / f"npy-{frames}", frames)
             _child("read", root / f"npy-{frames}")

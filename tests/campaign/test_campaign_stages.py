@@ -6,19 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from campaigns import write_tiny
+from campaigns import make_tiny
 from llzo_al.campaign import closing, final, initial, iteration, labels, reference_runs
+from llzo_al.campaign.assessed import read_predictions
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.dataset_stage import export_dataset, exported_dataset, failed_labels
-from llzo_al.config.load import load_campaign
 from llzo_al.dataset.frames import LabelFailure
 from llzo_al.errors import StageError, UpstreamError
 from llzo_al.files import MANIFEST, run_stage, write_json
-
-
-def make(directory, **replacements):
-    loaded = load_campaign(write_tiny(directory, **replacements))
-    return Campaign.create(root=directory / "c", config=loaded.config, campaign_file=loaded.path)
 
 
 def gather(campaign):
@@ -33,18 +28,18 @@ def gather(campaign):
 @pytest.fixture(scope="module")
 def labelled_root(tmp_path_factory):
     place = tmp_path_factory.mktemp("labelled")
-    gather(make(place))
+    gather(make_tiny(place))
     return place
 
 
 @pytest.fixture
 def labelled(labelled_root):
-    return Campaign.open(labelled_root / "c")
+    return Campaign.open(labelled_root / "tiny")
 
 
 @pytest.fixture
 def campaign(tmp_path):
-    return make(tmp_path)
+    return make_tiny(tmp_path)
 
 
 def test_initial_data_is_labelled_from_every_source(labelled):
@@ -66,8 +61,8 @@ def test_finished_initial_data_is_found_again(labelled):
 def test_a_changed_source_reruns_no_other_trajectory(labelled_root, tmp_path):
     import shutil
 
-    shutil.copytree(labelled_root / "c", tmp_path / "c")
-    changed = make(tmp_path, **{"rattled_copies: 2": "rattled_copies: 3"})
+    shutil.copytree(labelled_root / "tiny", tmp_path / "tiny")
+    changed = make_tiny(tmp_path, **{"rattled_copies: 2": "rattled_copies: 3"})
     known = {record.identity for record in changed.store.records(physics=changed.physics)}
     data = initial.prepare_initial_data(changed)
     for index in range(data.n_md_runs):
@@ -245,7 +240,7 @@ def test_decisions_follow_the_rule_of_today(tmp_path):
         "force_rmse_meV_per_A: 100000": "force_rmse_meV_per_A: 100",
         "max_iterations: 2": "max_iterations: 3",
     }
-    campaign = make(tmp_path, **strict)
+    campaign = make_tiny(tmp_path, **strict)
     assert closing.first_open_iteration(campaign) == 0
     close_by_hand(campaign, 0)
     assert closing.first_open_iteration(campaign) == 1
@@ -257,13 +252,13 @@ def test_decisions_follow_the_rule_of_today(tmp_path):
     assert not second.stop
     assert any("0.500 < 0.9" in reason for reason in second.reasons)
     assert any("200 > 100" in reason for reason in second.reasons)
-    lenient = make(tmp_path)
+    lenient = make_tiny(tmp_path)
     assert closing.first_open_iteration(lenient) == 2
     assert closing.decision(lenient, 1).converged
 
 
 def test_limit_reached_is_not_converged(tmp_path):
-    campaign = make(tmp_path, **{"coverage_ratio: 0.0": "coverage_ratio: 0.9"})
+    campaign = make_tiny(tmp_path, **{"coverage_ratio: 0.0": "coverage_ratio: 0.9"})
     close_by_hand(campaign, 0)
     close_by_hand(campaign, 1, ratio=0.5)
     decision = closing.decision(campaign, 1)
@@ -273,19 +268,17 @@ def test_limit_reached_is_not_converged(tmp_path):
 
 
 def test_another_level_of_theory_reopens_closed_iterations(tmp_path):
-    campaign = make(tmp_path)
+    campaign = make_tiny(tmp_path)
     close_by_hand(campaign, 0)
     text = "engine: ase\n  calculator: ase.calculators.emt.EMT\n  version: '1'"
-    other = make(tmp_path, **{"engine: classical_reference": text})
+    other = make_tiny(tmp_path, **{"engine: classical_reference": text})
     assert closing.first_open_iteration(other) == 0
-    assert closing.first_open_iteration(make(tmp_path)) == 1
+    assert closing.first_open_iteration(make_tiny(tmp_path)) == 1
 
 
 def test_final_is_not_there_before_its_data_set(labelled):
     assert final.finished_final(labelled) is None
     assert not labelled.directory.final.exists()
-    with pytest.raises(StageError, match="no finished potential"):
-        final.final_models(labelled)
     with pytest.raises(UpstreamError, match="0 of 2 trainings finished"):
         iteration.committee(labelled, 0)
 
@@ -294,3 +287,29 @@ def test_resolved_file_is_read_back(campaign):
     again = Campaign.open(campaign.directory.root)
     assert again.config == campaign.config
     assert json.loads(campaign.directory.version_file.read_text())["campaign_file"].endswith("campaign.yaml")
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_label_store_that_is_gone_is_not_replaced_by_an_empty_one(campaign, spoil):
+    initial.prepare_initial_data(campaign)
+    spoil(campaign.directory.labels)
+    before = sorted(campaign.directory.root.rglob("*"))
+    with pytest.raises(
+        StageError, match=r"labels\.sqlite: the label store is damaged \(it is missing or empty"
+    ):
+        assert Campaign.open(campaign.directory.root).store
+    assert sorted(campaign.directory.root.rglob("*")) == before
+
+
+def test_a_source_that_fails_is_the_one_cause_that_is_told(campaign, tmp_path):
+    with pytest.raises(UpstreamError, match="the initial structures were not made"):
+        export_dataset(campaign, tmp_path / "dataset", before_iteration=0)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x93NUMPY", b"text"])
+def test_damaged_predictions_are_named(campaign, content):
+    place = campaign.directory.iteration(0) / "assess"
+    place.mkdir(parents=True)
+    (place / "predictions.npz").write_bytes(content)
+    with pytest.raises(StageError, match=r"predictions\.npz: cannot be read \(.*remove the folder"):
+        read_predictions(campaign, 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llzo_al.campaign.directory import FORMAT, CampaignDirectory, CampaignLock, running_process
-from llzo_al.errors import UserError
+from llzo_al.errors import StageError, UserError
 from llzo_al.process import LOCK_FD_VARIABLE
 
 HOLDER = """
@@ -109,3 +109,15 @@ def test_lock_gives_up_when_the_orphan_stays(place):
 def test_paths_lie_inside(place):
     for path in (place.labels, place.iteration(3), place.failures, place.progress):
         assert Path(place.root) in path.parents
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"format": 1}'])
+def test_a_lost_or_damaged_version_file_says_what_to_write_back(place, content, tmp_path):
+    place.labels.touch()
+    if content is None:
+        place.version_file.unlink()
+    else:
+        place.version_file.write_text(content)
+    with pytest.raises(StageError, match=r"campaign\.json: is missing or damaged.*write them back \(\{"):
+        place.create(tmp_path / "campaign.yaml")
+    assert {entry.name for entry in place.root.iterdir()} <= {"campaign.json", "dataset", "logs"}

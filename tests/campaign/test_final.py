@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
-from llzo_al.campaign.final import shortfalls
+from llzo_al.campaign.directory import CampaignDirectory
+from llzo_al.campaign.final import _gather, shortfalls
 from llzo_al.config.assessment import Stopping
 from llzo_al.evaluation.errors import ErrorSummary
 
@@ -33,3 +34,18 @@ def test_each_missed_limit_is_told():
     assert "energy RMSE 15.1 > 5 meV/atom" in told[0]
     assert "force RMSE 250 > 200 meV/Å" in told[1]
     assert "training.final_steps" in told[0]
+
+
+def test_models_hold_the_last_potential_and_no_earlier_one(tmp_path):
+    place = CampaignDirectory(tmp_path)
+    place.models.mkdir()
+    for name in ("model-0.pth", "model-3.pb"):
+        (place.models / name).write_text("earlier")
+    trained = [SimpleNamespace(index=index, file=tmp_path / f"{index}.pb") for index in range(2)]
+    for model in trained:
+        model.file.write_text(str(model.index))
+    assert _gather(SimpleNamespace(directory=place), trained) == ["model-0.pb", "model-1.pb"]
+    assert {path.name: path.read_text() for path in place.models.iterdir()} == {
+        "model-0.pb": "0",
+        "model-1.pb": "1",
+    }

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from campaigns import write_tiny
+from campaigns import make_tiny
 from llzo_al.campaign import history
-from llzo_al.campaign.campaign import Campaign
-from llzo_al.config.load import load_campaign
+from llzo_al.coverage.reference import frame_fingerprint, read_frames
 from llzo_al.dataset.frames import Frame, Label, Provenance
 from llzo_al.files import write_json
 from llzo_al.structures.library import load_structure
@@ -30,8 +29,7 @@ class Moment:
 
 @pytest.fixture
 def campaign(tmp_path, monkeypatch):
-    loaded = load_campaign(write_tiny(tmp_path))
-    made = Campaign.create(root=loaded.campaign_dir, config=loaded.config, campaign_file=loaded.path)
+    made = make_tiny(tmp_path)
     for number in range(2):
         frames = [frame_of(100 * number + seed, f"initial {number}/{seed}") for seed in range(6)]
         identities = made.store.request(frames, physics=made.physics, split="training")
@@ -58,6 +56,8 @@ def test_all_iterations_are_measured_in_one_frame_and_kept(campaign):
     rows = history.coverage_history(campaign, 2)
     assert [row["iteration"] for row in rows] == [0, 1]
     assert len({row["frame"] for row in rows}) == 1
+    kept = read_frames(campaign.directory.report / "coverage_frame.npz")
+    assert frame_fingerprint(kept).startswith(rows[0]["frame"])
     assert all(0 < row["coverage"] <= 1 for row in rows)
     assert set(rows[0]["element_ratios"]) == {"Li", "O"}
     kept = json.loads((campaign.directory.report / "coverage_history.json").read_text())

@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from campaigns import write_tiny
-from llzo_al.campaign.campaign import Campaign
+from campaigns import make_tiny, write_tiny
 from llzo_al.campaign.ingest import ingest
-from llzo_al.config.load import load_campaign
 from llzo_al.dataset.frames import Frame, Provenance
 from llzo_al.errors import UserError
-from llzo_al.labelling.vasp.ingest import find_runs
+from llzo_al.labelling.vasp.found import find_runs
 from vasp_standin.potcars import VALENCE, dummy_potcar, write_dummy_potcars
 from vasp_standin.standin_runs import lithium_oxide, run_many, write_inputs
 
@@ -113,8 +111,7 @@ def made(tmp_path_factory):
 def campaign(tmp_path, psp, monkeypatch):
     """A campaign of Li and O that labels with VASP."""
     monkeypatch.setenv("PMG_VASP_PSP_DIR", str(psp))
-    loaded = load_campaign(write_tiny(tmp_path, **{"engine: classical_reference": VASP_SECTION}))
-    return Campaign.create(root=loaded.campaign_dir, config=loaded.config, campaign_file=loaded.path)
+    return make_tiny(tmp_path, **{"engine: classical_reference": VASP_SECTION})
 
 
 def outcomes(summary):
@@ -374,8 +371,7 @@ def test_mistakes_of_the_user_are_told(campaign, made, tmp_path):
     note.write_text("nothing")
     with pytest.raises(UserError, match=r"is neither an OUTCAR nor a vasprun\.xml by its name"):
         ingest(campaign, [note])
-    loaded = load_campaign(write_tiny(tmp_path / "classical"))
-    classical = Campaign.create(root=loaded.campaign_dir, config=loaded.config, campaign_file=loaded.path)
+    classical = make_tiny(tmp_path / "classical")
     with pytest.raises(UserError, match="can only enter a campaign that labels with vasp"):
         ingest(classical, [made / "good"])
     junk = tmp_path / "junk"
@@ -431,8 +427,7 @@ def test_real_dynamics_enter_a_campaign_of_their_own_settings(tmp_path, monkeypa
     section = "engine: vasp\n  command: vasp_std\n  kpoints_mesh: [1, 1, 1]\n"
     section += "  potcar_symbols: {H: H, O: O}\n  incar: " + json.dumps(tags)
     text = {"engine: classical_reference": section, "elements: [Li, O]": "elements: [Li, H, O]"}
-    loaded = load_campaign(write_tiny(tmp_path, **text))
-    campaign = Campaign.create(root=loaded.campaign_dir, config=loaded.config, campaign_file=loaded.path)
+    campaign = make_tiny(tmp_path, **text)
     summary = ingest(campaign, [REAL / "md_h2o"])
     assert [run.reason for run in summary.runs] == [""]
     assert summary.total("labels") == 10

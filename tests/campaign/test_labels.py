@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from flaky_labeller import Flaky
 
-from campaigns import write_tiny
-from llzo_al.campaign import closing, initial, labels
-from llzo_al.campaign.campaign import Campaign
+from campaigns import CRYSTALS, REFERENCE_MD, make_tiny, write_tiny
+from llzo_al.campaign import closing, initial, labels, summing_up
 from llzo_al.campaign.changed import changes_since_the_last_run
-from llzo_al.campaign.dataset_stage import export_dataset
+from llzo_al.campaign.dataset_stage import export_dataset, failed_labels
 from llzo_al.campaign.label_lists import find_record, label_facts, label_list, retry
 from llzo_al.campaign.label_log import NOTES, LabelJobLog, settle_killed_jobs
 from llzo_al.campaign.label_tables import render_facts
@@ -28,26 +27,16 @@ from llzo_al.dataset.frames import Frame, LabelFailure, Provenance
 from llzo_al.errors import EngineError, StageError, UserError
 from llzo_al.files import read_json_lines
 from llzo_al.labelling.base import make_labeller
+from llzo_al.labelling.jobs import frame_directory
 
-DIMERS = """\
-  - kind: crystals
-    structures: [Li2O]
-    scale_factors: [0.98, 1.0, 1.02]
-    rattled_copies: 2
-  - kind: reference_md
-    structures: [Li2O]
-    temperatures_K: [300, 600]
-    duration_ps: 0.2
-    equilibration_ps: 0.05
-    snapshot_interval_fs: 50
-"""
+DIMERS = {CRYSTALS: "", REFERENCE_MD: ""}
+"""What leaves the dimers only."""
 
 
 def make(directory, failures="", **replacements):
     """A campaign of four dimers."""
-    text = {DIMERS: "", "labelling:\n": f"{failures}labelling:\n"}
-    loaded = load_campaign(write_tiny(directory, **(text | replacements)))
-    campaign = Campaign.create(root=directory / "c", config=loaded.config, campaign_file=loaded.path)
+    text = {**DIMERS, "labelling:\n": f"{failures}labelling:\n"}
+    campaign = make_tiny(directory, **(text | replacements))
     with_labeller(campaign, {})
     return campaign
 
@@ -142,6 +131,31 @@ def test_without_files_of_the_frame_the_end_of_the_childs_log_is_kept(campaign):
     assert len(log) == 64 * 1024
 
 
+def test_a_reason_names_the_place_where_the_files_are_kept(campaign):
+    class Crashing(Flaky):
+        def label(self, frames, directory, *, attempt=1, progress=None):
+            for index, _ in enumerate(frames):
+                log = frame_directory(directory, index) / "child.log"
+                log.parent.mkdir()
+                log.write_text("Segmentation fault")
+                reason = f"ended with SIGSEGV; last lines of {directory / 'child.log'}:\nSegmentation fault"
+                yield index, LabelFailure(cause="not finite", reason=reason)
+
+    with_labeller(campaign, {}, Crashing)
+    label_all(campaign)
+    for row in label_list(campaign).failed:
+        (place,) = quarantined(campaign, row.identity)
+        assert str(campaign.directory.label_jobs) not in row.reason
+        assert row.reason.startswith("ended with SIGSEGV; last lines of child.log:\nSegmentation fault\n")
+        assert row.reason.endswith(
+            f"its files: quarantine/{row.identity}/attempt-1 in the campaign directory"
+        )
+        assert (place / "child.log").read_text() == "Segmentation fault"
+        assert json.loads((place / "reason.json").read_text())["reason"] == row.reason
+    (told,) = failed_labels(campaign)
+    assert told.startswith("4 failed: ended with SIGSEGV; last lines of child.log:\nSegmentation fault\n")
+
+
 def test_atoms_too_close_are_refused_before_the_labeller_is_asked(campaign):
     initial.prepare_initial_data(campaign)
     frames = [
@@ -200,7 +214,7 @@ def test_too_few_labels_stop_the_campaign_with_the_causes(tmp_path, share, stops
     with pytest.raises(StageError) as caught:
         export_dataset(campaign, tmp_path / "d", before_iteration=0)
     told = str(caught.value)
-    assert "initial data: 1 of 4 labels succeeded" in told
+    assert "1 of 4 labels of the initial data succeeded" in told
     assert "2 failed: attempt 1 went wrong (not finite)" in told
     assert "1 failed: attempt 2 went wrong (crash)" in told
     assert f"llzo-al labels retry {campaign.directory.root}" in told
@@ -369,12 +383,12 @@ def test_a_job_that_takes_up_a_killed_ones_directory_counts_both(campaign):
 
 
 def told(directory, **replacements):
-    write_tiny(directory, **({DIMERS: "", "name: tiny": "name: tiny\ndirectory: c"} | replacements))
+    write_tiny(directory, **(DIMERS | replacements))
     return changes_since_the_last_run(load_campaign(directory / "campaign.yaml"))
 
 
 def test_a_change_of_the_physics_is_told_with_the_labels_that_it_costs(tmp_path):
-    campaign = make(tmp_path, **{"name: tiny": "name: tiny\ndirectory: c"})
+    campaign = make(tmp_path)
     label_all(campaign)
     engine = "engine: classical_reference"
     assert told(tmp_path) == []
@@ -406,6 +420,7 @@ def test_moving_the_campaign_and_changing_its_jobs_costs_no_label(tmp_path):
     assert len(list(back.store.records(physics=back.physics))) == 4
     with pytest.raises(UserError, match="which are never mixed"):
         back.store.records(labelled=None)
+    initial.prepare_initial_data(back)
     exported = export_dataset(back, tmp_path / "d", before_iteration=0)
     mine = {record.identity for record in back.store.records(physics=back.physics)}
     assert set(exported.training) <= mine
@@ -424,9 +439,9 @@ def test_an_iteration_with_too_few_labels_is_not_closed(campaign, monkeypatch):
     identities = campaign.store.request(frames, physics=campaign.physics, split="candidate")
     with_labeller(campaign, {0: ["not finite"], 1: ["not finite"], 2: ["wrong shape"]})
     labels.label_frames(campaign, identities)
-    monkeypatch.setattr(closing, "assessment", lambda *_: {})
-    monkeypatch.setattr(closing, "read_predictions", lambda *_: dict.fromkeys(identities))
-    with pytest.raises(StageError, match=r"iteration 0: 2 of 5 labels succeeded.*2 failed: .*not finite"):
+    monkeypatch.setattr(summing_up, "assessment", lambda *_: {})
+    monkeypatch.setattr(summing_up, "read_predictions", lambda *_: dict.fromkeys(identities))
+    with pytest.raises(StageError, match=r"2 of 5 labels of iteration 0 succeeded.*2 failed: .*not finite"):
         closing.close(campaign, 0)
     assert closing.first_open_iteration(campaign) == 0
     assert retry(campaign, causes=None, identities=None) == (3, 0)

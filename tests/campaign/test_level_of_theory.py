@@ -2,9 +2,8 @@
 
 import pytest
 
-from campaigns import write_tiny
+from campaigns import make_tiny
 from llzo_al.campaign.campaign import Campaign
-from llzo_al.config.load import load_campaign
 from llzo_al.errors import UserError
 from vasp_standin.potcars import write_dummy_potcars
 
@@ -12,8 +11,7 @@ VASP = {"  engine: classical_reference\n": "  engine: vasp\n  command: vasp_std\
 
 
 def make(tmp_path, **more):
-    loaded = load_campaign(write_tiny(tmp_path, **VASP, **more))
-    return Campaign.create(root=loaded.campaign_dir, config=loaded.config, campaign_file=loaded.path)
+    return make_tiny(tmp_path, **VASP, **more)
 
 
 def test_the_level_of_theory_of_the_last_run_is_kept(tmp_path, monkeypatch):

@@ -8,29 +8,14 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
-from campaigns import write_tiny
+from campaigns import REFERENCE_MD, make_tiny
 from llzo_al.campaign import initial, reference_runs
-from llzo_al.campaign.campaign import Campaign
-from llzo_al.config.load import load_campaign
 from llzo_al.files import MANIFEST
 
 AUTO = {
     "snapshot_interval_fs: 50": "snapshot_interval_fs: auto\n    sampling_interval_fs: 10\n"
     "    fallback_interval_fs: 50"
 }
-HEAD = """\
-  - kind: reference_md
-    structures: [Li2O]
-    temperatures_K: [300, 600]
-    duration_ps: 0.2
-    equilibration_ps: 0.05
-    snapshot_interval_fs: 50
-"""
-
-
-def make(directory, **replacements):
-    loaded = load_campaign(write_tiny(directory, **replacements))
-    return Campaign.create(root=directory / "c", config=loaded.config, campaign_file=loaded.path)
 
 
 def run_all(campaign):
@@ -54,18 +39,19 @@ def records_of(campaign, source):
 
 
 def test_another_temperature_leaves_finished_trajectories_as_they_are(tmp_path):
-    before = run_all(make(tmp_path))
+    before = run_all(make_tiny(tmp_path))
     stamps = {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "c/initial/reference_md").glob(f"*/{MANIFEST}")
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "tiny/initial/reference_md").glob(f"*/{MANIFEST}")
     }
-    after = run_all(make(tmp_path, **{"temperatures_K: [300, 600]": "temperatures_K: [150, 300, 600]"}))
+    after = run_all(make_tiny(tmp_path, **{"temperatures_K: [300, 600]": "temperatures_K: [150, 300, 600]"}))
     assert len(after) == 3
     assert [ids for ids in after if ids in before] == before
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
 
 
 def test_what_autocorrelation_says_is_in_the_manifest(tmp_path):
-    campaign = make(tmp_path, **AUTO)
+    campaign = make_tiny(tmp_path, **AUTO)
     identities = run_all(campaign)
     for outputs in manifests(campaign).values():
         (choice,) = outputs["autocorrelation"]
@@ -93,7 +79,7 @@ def test_relaxations_enter_with_their_labels_and_share_their_material_split(tmp_
     relax_steps_max: 6
     relax_keep_every: 2
 """
-    campaign = make(tmp_path, **{HEAD: section})
+    campaign = make_tiny(tmp_path, **{REFERENCE_MD: section})
     identities = run_all(campaign)
     assert len(identities) == 3
     records = records_of(campaign, "materials_project")
@@ -125,7 +111,7 @@ def test_existing_trajectories_enter_as_structures_or_with_their_labels(tmp_path
     stride: 2
     same_level_of_theory: {str(same).lower()}
 """
-    campaign = make(tmp_path, **{HEAD: section})
+    campaign = make_tiny(tmp_path, **{REFERENCE_MD: section})
     initial.prepare_initial_data(campaign)
     waiting = [frame for _, frame in campaign.store.pending(physics=campaign.physics)]
     assert sum(frame.provenance.source == "trajectories" for frame in waiting) == (0 if same else 6)

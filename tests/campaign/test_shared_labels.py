@@ -9,25 +9,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from campaigns import write_tiny
+from campaigns import CRYSTALS, REFERENCE_MD, make_tiny
 from llzo_al.campaign import initial, labels
-from llzo_al.campaign.campaign import Campaign
-from llzo_al.config.load import load_campaign
 from llzo_al.dataset.store import LabelStore
 from llzo_al.errors import UserError
-
-ONLY_DIMERS = """\
-  - kind: crystals
-    structures: [Li2O]
-    scale_factors: [0.98, 1.0, 1.02]
-    rattled_copies: 2
-  - kind: reference_md
-    structures: [Li2O]
-    temperatures_K: [300, 600]
-    duration_ps: 0.2
-    equilibration_ps: 0.05
-    snapshot_interval_fs: 50
-"""
 
 
 def make(directory, *, points, log, delay_s=0.0, store="../labels.sqlite", rho0=6.0):
@@ -38,13 +23,8 @@ engine: ase
   run_parameters: {{log: {log}, delay_s: {delay_s}}}
   frames_per_job: 3
 dataset: {{label_store: {store}}}"""
-    loaded = load_campaign(
-        write_tiny(
-            directory,
-            **{ONLY_DIMERS: "", "engine: classical_reference": labelling, "points: 4": f"points: {points}"},
-        )
-    )
-    return Campaign.create(root=directory / "c", config=loaded.config, campaign_file=loaded.path)
+    only_dimers = {CRYSTALS: "", REFERENCE_MD: "", "points: 4": f"points: {points}"}
+    return make_tiny(directory, **only_dimers, **{"engine: classical_reference": labelling})
 
 
 def label_all(campaign):
@@ -143,7 +123,7 @@ def test_a_campaign_that_dies_leaves_its_frames_to_the_others(tmp_path):
     [
         (".", "is a directory; name a file in it"),
         ("$HOME/labels.sqlite", "environment variables are not expanded"),
-        ("../a/c/dataset/labels.sqlite", "is a campaign's own store"),
+        ("../a/tiny/dataset/labels.sqlite", "is a campaign's own store"),
     ],
 )
 def test_what_cannot_be_a_shared_store(tmp_path, given, message):

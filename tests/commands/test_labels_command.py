@@ -5,27 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from campaigns import write_tiny
-from llzo_al import cli
-from llzo_al.campaign.campaign import Campaign
-from llzo_al.config.load import load_campaign
-from llzo_al.console import CONSOLE, ERRORS
+from campaigns import make_tiny
 from llzo_al.dataset.frames import Frame, Label, LabelFailure, Provenance
 from llzo_al.dataset.store import LabelStore
 from llzo_al.errors import ExitCode
-
-
-@pytest.fixture
-def call(capfd, monkeypatch):
-    def run(*arguments):
-        capfd.readouterr()
-        for console in (CONSOLE, ERRORS):
-            monkeypatch.setattr(console, "_width", 200)
-        code = cli._main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return int(code), out, err
-
-    return run
 
 
 def frame(number):
@@ -50,8 +33,7 @@ def label(number, *, energy_eV=-14.0):
 @pytest.fixture
 def campaign(tmp_path):
     """Six labels, two failures of different causes, and a frame that waits."""
-    loaded = load_campaign(write_tiny(tmp_path))
-    made = Campaign.create(root=loaded.campaign_dir, config=loaded.config, campaign_file=loaded.path)
+    made = make_tiny(tmp_path)
     identities = made.store.request(
         [frame(number) for number in range(9)], physics=made.physics, split="training"
     )

@@ -1,30 +1,20 @@
 """`llzo-al structures`: one source, written, summed up and drawn."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from ase.io import read
 
 from campaigns import write_tiny
-from llzo_al import cli
-from llzo_al.console import CONSOLE, ERRORS
 
 
 @pytest.fixture
-def call(capfd, monkeypatch, tmp_path):
-    """Run the command in this process; returns exit code, standard output and error."""
-
-    def run(*arguments):
-        capfd.readouterr()
-        for console in (CONSOLE, ERRORS):
-            monkeypatch.setattr(console, "_width", 200)
-        code = cli._main(["structures", *map(str, arguments)])
-        out, err = capfd.readouterr()
-        return int(code), out, err
-
+def call(call, monkeypatch, tmp_path):
+    """Run ``llzo-al structures`` in a directory of its own; returns exit code, standard output and error."""
     monkeypatch.chdir(tmp_path)
-    return run
+    return partial(call, "structures")
 
 
 def test_dimers_are_written_with_where_they_come_from(call, tmp_path):
@@ -106,3 +96,10 @@ def test_a_failure_half_way_keeps_the_frames_that_were_there(call, tmp_path):
     code, _, err = call("crystals", "--set", "structures=[Li2O, nowhere.cif]", "--out", "made")
     assert (code, "nowhere.cif" in err) == (2, True)
     assert (tmp_path / "made" / "frames.extxyz").read_bytes() == before
+
+
+def test_help_names_every_kind(call):
+    from llzo_al.config.one_source import source_kinds
+
+    _, out, _ = call("--help")
+    assert all(kind in out for kind in source_kinds())

@@ -18,6 +18,7 @@ DATA: dict[str, Any] = {
     "initial_data": [
         {"kind": "dimers"},
         {"kind": "reference_md", "structures": ["t-LLZO"], "temperatures_K": [300]},
+        {"kind": "materials_project"},
     ],
     "labelling": {
         "engine": "ase",
@@ -45,11 +46,15 @@ def test_no_change():
 @pytest.mark.parametrize(
     ("path", "value", "consequence"),
     [
-        (("name",), "other", Consequence.NEW_PLACE),
+        (("name",), "other", Consequence.NOTHING),
+        (("directory",), "elsewhere", Consequence.NOTHING),
         (("seed",), 2, Consequence.INITIAL_DATA),
         (("elements",), ["La", "Li", "Zr", "O"], Consequence.NEW_TYPE_MAP),
         (("initial_data", 0, "points"), 5, Consequence.INITIAL_DATA),
         (("initial_data", 1, "temperatures_K"), [300, 600], Consequence.INITIAL_DATA),
+        (("initial_data", 2, "chemical_systems"), ["Li-O"], Consequence.INITIAL_DATA),
+        (("initial_data", 2, "cache"), "answers", Consequence.NOTHING),
+        (("initial_data", 2, "timeout_s"), 60.0, Consequence.NOTHING),
         (("labelling", "parameters", "mode", "ecut"), 600, Consequence.NEW_LABELS),
         (("labelling", "version"), "26.7", Consequence.NEW_LABELS),
         (("labelling", "threads"), 2, Consequence.NOTHING),
@@ -58,6 +63,9 @@ def test_no_change():
         (("dataset", "held_out_share"), 0.2, Consequence.INITIAL_DATA),
         (("dataset", "force_cap_eV_per_A"), 20.0, Consequence.DATASET),
         (("training", "steps"), 10, Consequence.TRAINING),
+        (("training", "final_steps"), 10, Consequence.FINAL),
+        (("training", "committee_size"), 3, Consequence.COMMITTEE),
+        (("training", "checkpoint_steps"), 10, Consequence.NOTHING),
         (("training", "overrides", "training", "disp_freq"), 5, Consequence.TRAINING),
         (("exploration", "temperatures_K"), [900.0], Consequence.EXPLORATION),
         (("exploration", "guard", "max_temperature_factor"), 2.0, Consequence.EXPLORATION),
@@ -80,9 +88,9 @@ def test_sources_added_and_removed():
     added = [*DATA["initial_data"], {"kind": "crystals", "structures": ["Li2O"]}]
     more = settings_with(("initial_data",), added)
     (change,) = describe_changes(settings_with(), more)
-    assert str(change).startswith("initial_data[2]: not given -> crystals: initial frames are made anew")
+    assert str(change).startswith("initial_data[3]: not given -> crystals: initial frames are made anew")
     (change,) = describe_changes(more, settings_with())
-    assert str(change).startswith("initial_data[2]: crystals -> not given: ")
+    assert str(change).startswith("initial_data[3]: crystals -> not given: ")
 
 
 def test_another_labeller_is_one_change():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ase.build import bulk
+from pymatgen.core import SETTINGS
 from rich.console import Console
 
 from llzo_al.config.load import load_campaign
@@ -89,6 +90,15 @@ def test_counts(tmp_path):
     assert plan.warnings == ()
 
 
+@pytest.mark.parametrize(("more", "labels"), [("", 0), ("\n    labels: relabel", 40)])
+def test_dynamics_of_an_ase_calculator_bring_their_labels(tmp_path, more, labels):
+    text = CAMPAIGN.replace("engine: classical_reference", "engine: ase\n  calculator: a.b.C")
+    plan = plan_of(tmp_path, text.replace("kind: reference_md", f"kind: reference_md{more}"))
+    source = plan.sources[2]
+    assert (source.frames, source.labels, source.given) == (40, labels, 40 - labels)
+    assert plan.initial_labels == 22 + labels
+
+
 def test_frames_and_progress(tmp_path):
     bulk("Li").write(tmp_path / "lithium.vasp", format="vasp")
     path = tmp_path / "campaign.yaml"
@@ -98,6 +108,23 @@ def test_frames_and_progress(tmp_path):
     assert [source.frames for source in plan.sources] == [10, 600, 40]
     assert plan.initial_frames == plan.initial_labels == 650
     assert told == ["crystals: 200 structures", "crystals: 400 structures", "crystals: 600 structures"]
+
+
+def test_a_database_that_cannot_be_asked_leaves_the_other_sources_counted(tmp_path, monkeypatch):
+    monkeypatch.delenv("MP_API_KEY", raising=False)
+    monkeypatch.setitem(SETTINGS, "PMG_MAPI_KEY", "")
+    text = CAMPAIGN.replace("initial_data:\n", "initial_data:\n  - {kind: materials_project, cache: kept}\n")
+    plan = plan_of(tmp_path, text)
+    assert plan.initial_labels == 62
+    (reason,) = plan.unknown
+    assert "MP_API_KEY" in reason
+    assert "folder:" in reason
+    console = Console(width=110, force_terminal=False)
+    with console.capture() as capture:
+        console.print(render_plan(plan))
+    (row,) = (line for line in capture.get().splitlines() if "materials_project" in line)
+    assert row.count("?") == 4
+    assert "without those marked ?" in capture.get()
 
 
 def test_plan_writes_nothing(tmp_path):
@@ -121,7 +148,7 @@ def test_table_shows_the_counts(tmp_path):
     with console.capture() as capture:
         console.print(render_plan(plan))
     shown = capture.get()
-    for text in ("counted", "2,200", "3 x 1,000", "6 x 2,000", "312 (with the initial)", "Li2O: 96", "a.b.C"):
+    for text in ("counted", "2,200", "3 x 1,000", "6 x 2,000", "272 (with the initial)", "Li2O: 96", "a.b.C"):
         assert text in shown
     assert "warning: labelling.version is not given" in " ".join(shown.split())
 

@@ -16,9 +16,10 @@ from llzo_al.errors import UserError
 ROOT = Path(__file__).parents[2]
 
 
-def test_quickstart_is_the_example():
-    example = ROOT / "examples" / "quickstart" / "campaign.yaml"
-    assert template_text("quickstart") == example.read_text(encoding="utf-8")
+@pytest.mark.parametrize(("name", "example"), [("quickstart", "quickstart"), ("vasp", "llzo-vasp")])
+def test_template_is_the_example(name, example):
+    path = ROOT / "examples" / example / "campaign.yaml"
+    assert template_text(name) == path.read_text(encoding="utf-8")
 
 
 def test_quickstart_is_short_and_keeps_to_its_recipe():
@@ -61,7 +62,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 def test_unknown_template(tmp_path):
-    with pytest.raises(UserError, match=r"allowed: quickstart, production; did you mean quickstart\?"):
+    with pytest.raises(UserError, match=r"allowed: quickstart, production, vasp; did you mean quickstart\?"):
         write_template("quick-start", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

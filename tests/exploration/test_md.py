@@ -12,9 +12,8 @@ import numpy as np
 import psutil
 import pytest
 from ase import Atoms
-from exploration_cases import ELEMENTS, REFERENCE, classical_run, start_frame
-from md_process import LONG_RUN
 
+from exploration_cases import ELEMENTS, REFERENCE, classical_run, start_frame
 from llzo_al.config.exploration import Guard
 from llzo_al.dataset.frames import Frame
 from llzo_al.errors import EngineError, UserError
@@ -23,6 +22,7 @@ from llzo_al.exploration.potential import LammpsPotential
 from llzo_al.exploration.trajectory import scan_trajectory
 from llzo_al.labelling.base import make_labeller
 from llzo_al.progress import read_progress
+from md_process import LONG_RUN
 
 
 def frames_of(directory: Path):
@@ -253,7 +253,7 @@ def test_a_trajectory_that_lacks_frames_is_not_continued(tmp_path):
 @pytest.mark.kill
 @pytest.mark.parametrize("victim", ["child", "parent"])
 def test_a_killed_run_is_continued_without_gaps_or_repetitions(tmp_path, victim):
-    script = Path(__file__).with_name("md_process.py")
+    script = Path(__file__).parents[1] / "md_process.py"
     parent = psutil.Popen([sys.executable, str(script), str(tmp_path)], stderr=subprocess.DEVNULL)
     restarts: list[Path] = []
     while len(restarts) < 2 and parent.poll() is None:

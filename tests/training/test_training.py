@@ -7,22 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from training_data import BACKEND, ELEMENTS, SUFFIX, small_inputs, small_settings
 
+from children import killed_when
 from llzo_al.errors import EngineError, StageError, UserError
 from llzo_al.evaluation.errors import pool
 from llzo_al.progress import read_progress
 from llzo_al.training.checkpoints import find_checkpoints
 from llzo_al.training.lcurve import read_learning_curve
 from llzo_al.training.train import TrainResult, train_model
-
-pytestmark = pytest.mark.timeout(280)
 
 
 @pytest.fixture(scope="module")
@@ -111,36 +108,34 @@ def test_warm_start_takes_over_the_weights(trained: tuple[Path, TrainResult], tm
 
 
 def test_killed_training_continues_from_its_last_whole_checkpoint(tmp_path: Path):
-    inputs = small_inputs(tmp_path, steps=1500, settings=small_settings(checkpoint_steps=60))
+    inputs = small_inputs(tmp_path, steps=450, settings=small_settings(checkpoint_steps=27))
     directory = tmp_path / "model"
-    with pytest.raises(EngineError, match="SIGKILL"):
-        kill_child_when(
-            lambda: len(find_checkpoints(directory, BACKEND)) > 1,
-            lambda: train_model(
-                inputs, directory, progress=tmp_path / "progress" / "train.json", task="train"
-            ),
-        )
+    with (
+        killed_when(lambda: len(find_checkpoints(directory, BACKEND)) > 1, "llzo_al.training.child"),
+        pytest.raises(EngineError, match="SIGKILL"),
+    ):
+        train_model(inputs, directory, progress=tmp_path / "progress" / "train.json", task="train")
     assert read_progress(tmp_path / "progress") == []
     newest, older = find_checkpoints(directory, BACKEND)[:2]
     parts = list(directory.glob(f"{newest.path.name}*"))
     damaged = next(path for path in parts if path.suffix in (".meta", ".pt"))
     damaged.write_bytes(damaged.read_bytes()[:1000])
-    (directory / "model.ckpt-1499.index").write_bytes(b"half")
+    (directory / "model.ckpt-449.index").write_bytes(b"half")
 
     result = train_model(inputs, directory)
     assert result.resumed_from_step == older.step
     steps = [point.step for point in read_learning_curve(directory / "lcurve.out")]
-    assert steps in (list(range(0, 1501, 30)), [1, *range(30, 1501, 30)])
-    assert [item.step for item in find_checkpoints(directory, BACKEND)] == [1500]
+    assert steps in (list(range(0, 451, 9)), [1, *range(9, 451, 9)])
+    assert [item.step for item in find_checkpoints(directory, BACKEND)] == [450]
 
 
 def test_divergence_is_told_with_its_step(tmp_path: Path):
     settings = small_settings(overrides={"learning_rate": {"start_lr": 1e6, "stop_lr": 1e5}})
-    inputs = small_inputs(tmp_path, settings=settings, steps=20_000)
+    inputs = small_inputs(tmp_path, settings=settings, steps=4000)
     with pytest.raises(StageError, match=r"(?s)lcurve\.out: the training diverged at step (\d+)") as caught:
         train_model(inputs, tmp_path / "model")
     assert not isinstance(caught.value, EngineError)
-    assert 0 < int(re.findall(r"at step (\d+)", str(caught.value))[0]) < 10_000
+    assert 0 < int(re.findall(r"at step (\d+)", str(caught.value))[0]) < 2000
     assert (tmp_path / "model" / "lcurve.out").exists()
     assert find_checkpoints(tmp_path / "model", BACKEND) == []
 
@@ -185,24 +180,3 @@ def dp_test(*pairs: tuple[Path, Path]) -> list[dict[str, float]]:
         {name: float(value) for name, value in re.findall(r"DEEPMD INFO\s+(\S.*?)\s*:\s+([-\d.e+]+) ", part)}
         for part in done.stderr.split("NEXT\n")[1:]
     ]
-
-
-def kill_child_when(ready, work) -> None:
-    """Run `work`, and kill the child process that it starts as soon as `ready()` holds."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            if ready():
-                for child in psutil.Process().children():
-                    if "llzo_al.training.child" in child.cmdline():
-                        child.kill()
-                return
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        work()
-    finally:
-        over.set()
-        thread.join()

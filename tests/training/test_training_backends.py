@@ -52,13 +52,13 @@ def test_auto_takes_pytorch_with_a_gpu(machine, installed, gpus, chosen):
 @pytest.mark.parametrize(("name", "extra"), [("pytorch", "torch"), ("tensorflow", "cpu")])
 def test_missing_backend_says_how_to_install_it(machine, name, extra):
     machine(installed=tuple({"pytorch", "tensorflow"} - {name}))
-    with pytest.raises(UserError, match=rf'training.backend: {name}.*pip install "llzo-al\[{extra}\]"'):
+    with pytest.raises(UserError, match=rf'training.backend: {name}.*pip install -e "\.\[{extra}\]"'):
         choose_backend(name)
 
 
 def test_no_backend_at_all(machine):
     machine(installed=())
-    with pytest.raises(UserError, match=r"llzo-al\[cpu\].*llzo-al\[torch\]"):
+    with pytest.raises(UserError, match=r"\.\[cpu\].*\.\[torch\]"):
         choose_backend("auto")
 
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pymongo
+import pytest
 from fireworks import FiretaskBase, Firework, FWAction, FWorker, LaunchPad, Workflow
 from fireworks.core.rocket_launcher import launch_rocket, rapidfire
 
 from llzo_al.workflow.document_file import DocumentFile
 from llzo_al.workflow.embedded import EmbeddedLaunchPad
+from llzo_al.workflow.owner import Owner
+
+OWNER = Owner(directory="/here", identity="one")
+"""The campaign of these fireworks and workers."""
 
 GROWN = ("grow", "detour", "join", "failing", "tolerant", "pushed")
 """Names of the fireworks of `growing_workflow`, once it has grown."""
@@ -56,7 +64,15 @@ class FailTask(RecordTask):
 
 
 def firework(label: str, log: str | Path, task: type[RecordTask] = RecordTask, **spec: Any) -> Firework:
-    return Firework(task(), name=label, spec={"log": str(log), "label": label, **spec})
+    return Firework(task(), name=label, spec={"log": str(log), "label": label, **OWNER.spec, **spec})
+
+
+def worker(name: str) -> FWorker:
+    return FWorker(name, env=OWNER.env)
+
+
+def alone(label: str, log: str | Path) -> Workflow:
+    return Workflow([firework(label, log)], name=label, metadata=OWNER.metadata)
 
 
 def growing_workflow(log: Path, *, name: str = "campaign", failing: bool = True) -> Workflow:
@@ -65,11 +81,35 @@ def growing_workflow(log: Path, *, name: str = "campaign", failing: bool = True)
     join = firework("join", log)
     bad = firework("failing", log, FailTask if failing else RecordTask)
     tolerant = firework("tolerant", log, _allow_fizzled_parents=True)
-    return Workflow([grow, join, bad, tolerant], {grow: [join], join: [tolerant], bad: [tolerant]}, name=name)
+    links = {grow: [join], join: [tolerant], bad: [tolerant]}
+    return Workflow([grow, join, bad, tolerant], links, name=name, metadata=OWNER.metadata)
 
 
-def independent_workflow(log: Path, count: int, *, name: str = "campaign") -> Workflow:
-    return Workflow([firework(f"f{number}", log) for number in range(count)], name=name)
+def independent_workflow(log: Path, count: int, *, name: str = "campaign", owner: Owner = OWNER) -> Workflow:
+    fireworks = [firework(f"f{number}", log, **owner.spec) for number in range(count)]
+    return Workflow(fireworks, name=name, metadata=owner.metadata)
+
+
+@contextlib.contextmanager
+def mongodb_database() -> Iterator[dict[str, Any]]:
+    """A launchpad file's settings for a database of this test's own, on the server of LLZO_AL_MONGODB."""
+    server = os.environ.get("LLZO_AL_MONGODB")
+    if not server:
+        pytest.skip("no MongoDB server: name one in LLZO_AL_MONGODB, such as localhost:27017")
+    host, _, port = server.partition(":")
+    settings = {"host": host, "port": int(port or 27017), "name": f"llzo_al_test_{uuid.uuid4().hex[:8]}"}
+    try:
+        yield settings
+    finally:
+        with pymongo.MongoClient(settings["host"], settings["port"]) as client:
+            client.drop_database(settings["name"])
+
+
+def empty(launchpad: LaunchPad) -> None:
+    """An empty database, without the time that new indexes take."""
+    for collection in (launchpad.fireworks, launchpad.workflows, launchpad.launches):
+        collection.delete_many({})
+    launchpad._restart_ids(1, 1)
 
 
 def names_and_states(launchpad: LaunchPad) -> dict[str, str]:
@@ -83,13 +123,13 @@ def work(launchpad: LaunchPad, directory: Path, worker_name: str = "worker") -> 
     """Run fireworks with FireWorks' own rapidfire until none is left; changes the current directory."""
     directory.mkdir(exist_ok=True)
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-        rapidfire(launchpad, FWorker(worker_name), m_dir=str(directory), strm_lvl="CRITICAL", sleep_time=0.05)
+        rapidfire(launchpad, worker(worker_name), m_dir=str(directory), strm_lvl="CRITICAL", sleep_time=0.05)
 
 
 def work_in_process(launchpad: LaunchPad) -> None:
     """Run fireworks without threads, directories or output."""
     while True:
-        fw, launch_id = launchpad.checkout_fw(FWorker("worker"), "/nowhere")
+        fw, launch_id = launchpad.checkout_fw(worker("worker"), "/nowhere")
         if fw is None:
             return
         try:
@@ -141,5 +181,5 @@ def doomed_worker_process(path: Path, directory: Path, commit: int, moment: str)
     DocumentFile._write, DocumentFile._finish = dying_write, dying_finish  # type: ignore[method-assign]
     directory.mkdir(exist_ok=True)
     os.chdir(directory)
-    while launch_rocket(launchpad, FWorker("doomed"), strm_lvl="CRITICAL"):
+    while launch_rocket(launchpad, worker("doomed"), strm_lvl="CRITICAL"):
         pass

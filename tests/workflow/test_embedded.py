@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections import Counter
@@ -33,12 +35,18 @@ from llzo_al.workflow import document_file, embedded, filesystem
 from llzo_al.workflow.document_client import EmbeddedClient
 from llzo_al.workflow.document_file import WriteNeededError
 from llzo_al.workflow.embedded import EmbeddedLaunchPad
-from llzo_al.workflow.repair import RepairReport, repair
+from llzo_al.workflow.repair import rerun_of_worker, unexplained
 
-SPAWN = multiprocessing.get_context("spawn")
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["launchpad_worlds"])
+FORKSERVER.set_forkserver_preload(["launchpad_worlds"])  # its children have FireWorks imported already
 MOMENTS = ("while writing", "before commit", "after commit")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _preloaded() -> None:
+    """Start the fork server where it finds its modules: Python 3.11 looks for them on PYTHONPATH only."""
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+        multiprocessing.forkserver.ensure_running()
 
 
 @pytest.fixture
@@ -256,9 +264,9 @@ def test_processes_share_a_file_with_one_launch_each(path: Path, tmp_path: Path)
     launchpad.add_wf(worlds.independent_workflow(log, total // 2))
     for number in range(total // 2):
         launchpad.add_wf(worlds.firework(f"single{number}", log))
-    start = SPAWN.Barrier(3)
+    start = FORKSERVER.Barrier(3)
     workers = [
-        SPAWN.Process(target=worlds.worker_process, args=(path, tmp_path / f"w{n}", f"w{n}", start))
+        FORKSERVER.Process(target=worlds.worker_process, args=(path, tmp_path / f"w{n}", f"w{n}", start))
         for n in range(3)
     ]
     for worker in workers:
@@ -272,7 +280,7 @@ def test_processes_share_a_file_with_one_launch_each(path: Path, tmp_path: Path)
     assert count(launchpad)["launches"] == total
     assert len(launchpad.launches.distinct("launch_id")) == total
     assert len(launchpad.launches.distinct("fworker.name")) > 1, "one worker did it all"
-    assert not repair(launchpad).changed
+    assert not unexplained(launchpad, worlds.OWNER)
     launchpad.close()
 
 
@@ -411,11 +419,10 @@ def die_at(path: Path, directory: Path, commit: int, moment: str) -> int | None:
 
 def finish_after_a_kill(path: Path, log: Path) -> None:
     launchpad = EmbeddedLaunchPad(path)
-    report = repair(launchpad)
-    assert len(report.rerun) <= 1
-    # Each call is whole or absent, so nothing else is ever left to repair.
-    assert report == RepairReport(rerun=report.rerun)
-    assert not repair(launchpad).changed
+    # Each call is whole or absent, so nothing but the dead worker's task is ever left to repair.
+    assert not unexplained(launchpad, worlds.OWNER)
+    assert len(rerun_of_worker(launchpad, "doomed", worlds.OWNER)) <= 1
+    assert rerun_of_worker(launchpad, "doomed", worlds.OWNER) == []
     worlds.work_in_process(launchpad)
     assert worlds.names_and_states(launchpad) == dict.fromkeys(worlds.GROWN, "COMPLETED")
     assert launchpad.workflows.find_one()["state"] == "COMPLETED"
@@ -464,7 +471,7 @@ def test_a_campaign_whose_workers_keep_dying_ends(path: Path, tmp_path: Path) ->
     lives = 0
     while die_at(path, tmp_path / "work", 6, MOMENTS[lives % 3]) != 0:
         lives += 1
-        repair(launchpad)
+        rerun_of_worker(launchpad, "doomed", worlds.OWNER)
         assert lives < 30, "no progress"
     assert lives >= 3
     launchpad.close()

@@ -84,7 +84,6 @@ def story(tmp_path_factory):
 
 
 @pytest.mark.kill
-@pytest.mark.timeout(600)
 def test_a_killed_campaign_ends_with_nothing_lost_or_repeated(story):
     assert story.exit_code == 0, story.campaign.output.read_text()[-3000:]
     assert story.campaign.findings.violations() == []

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,10 +13,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fireworks import FWorker
 from fireworks.user_objects.queue_adapters.common_adapter import CommonAdapter
 
 import slurm_cluster
 from interruptions import SETTLE_S, InterruptedCampaign
+from llzo_al.workflow.owner import Owner
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -111,3 +115,21 @@ def test_the_queue_file_makes_a_job_script():
     assert "#SBATCH --time=24:00:00" in script
     assert settings["rocket_launch"] in script
     assert "$${" not in script
+
+
+def test_the_worker_file_asks_for_one_campaigns_tasks():
+    worker = FWorker.from_file(str(CONFIGS / "my_fworker.yaml"))
+    assert worker.query["spec._category"] == {"$in": ["train", "md", "label"]}
+    campaign = Owner(directory="/path/to/the/campaign/directory", identity="any")
+    assert worker.query.items() >= dict(list(campaign.fireworks.items())[:1]).items()
+
+
+def test_the_queue_file_runs_what_the_program_has():
+    """Its command is understood, up to the campaign that is not there."""
+    command = shlex.split(yaml.safe_load((CONFIGS / "my_qadapter.yaml").read_text())["rocket_launch"])
+    assert command[0] == "llzo-al"
+    done = subprocess.run(
+        [sys.executable, "-m", "llzo_al.cli", *command[1:]], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "no such campaign directory" in done.stderr

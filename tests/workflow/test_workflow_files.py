@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 from fireworks import FWAction, Workflow
 
-from campaigns import write_tiny
-from llzo_al.campaign.campaign import Campaign
+from campaigns import make_tiny
 from llzo_al.campaign.failures import read_failures
-from llzo_al.config.load import load_campaign
 from llzo_al.errors import StageError, UpstreamError, UserError
 from llzo_al.workflow import growth, tasks
 
@@ -17,8 +15,7 @@ FILES = sorted((Path(__file__).parents[2] / "workflows").glob("*.yaml"))
 
 @pytest.fixture
 def campaign(tmp_path):
-    loaded = load_campaign(write_tiny(tmp_path))
-    return Campaign.create(root=loaded.campaign_dir, config=loaded.config, campaign_file=loaded.path)
+    return make_tiny(tmp_path)
 
 
 def test_the_files_are_there():

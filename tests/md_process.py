@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 from exploration_cases import classical_run, start_frame
-
 from llzo_al.exploration.md import run_md
 
 LONG_RUN = classical_run(

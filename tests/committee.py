@@ -1,12 +1,12 @@
 """A real DeePMD-kit committee, trained for a moment on a trajectory of the classical reference."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pytest
-from exploration_cases import COMMITTEE_ELEMENTS, classical_run, start_frame
 
+from exploration_cases import COMMITTEE_ELEMENTS, classical_run, start_frame
 from llzo_al.config.training import Training
 from llzo_al.exploration.md import TRAJECTORY, read_trajectory, run_md
 from llzo_al.training.train import TrainInputs, train_model
@@ -30,10 +30,8 @@ def write_system(directory: Path, frames) -> None:
     np.save(data / "energy.npy", np.array([md.energy_eV for md in frames]))
 
 
-@pytest.fixture(scope="session")
-def committee(tmp_path_factory) -> list[Path]:
-    """Two frozen models for Li and O."""
-    directory = tmp_path_factory.mktemp("committee")
+def train_committee(directory: Path) -> None:
+    """Train two models for Li and O below `directory`, and name their files in ``models.json``."""
     run_md(classical_run(start_frame(rattle_A=0.1), temperature_K=900.0), directory / "md")
     write_system(directory / "system", read_trajectory(directory / "md" / TRAJECTORY))
     settings = Training(
@@ -57,4 +55,5 @@ def committee(tmp_path_factory) -> list[Path]:
         return directory / f"model-{index}" / train_model(inputs, directory / f"model-{index}").model
 
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(train, range(2)))
+        models = [str(path.relative_to(directory)) for path in pool.map(train, range(2))]
+    (directory / "models.json").write_text(json.dumps(models))
