@@ -86,6 +86,20 @@ def test_second_run_is_refused_at_once(place):
     assert running_process(place) is None
 
 
+def test_a_run_on_another_machine_is_named(place):
+    holder = start(HOLDER, place)
+    try:
+        lock = place.root / "run.lock"
+        lock.write_text(json.dumps({"pid": 4711, "host": "node17"}))  # as a network filesystem would show it
+        with pytest.raises(UserError, match="process 4711 on node17"), CampaignLock(place):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with CampaignLock(place):  # a name that an ended run left is no obstacle
+        assert running_process(place) == os.getpid()
+
+
 def test_lock_waits_for_the_orphans_of_a_killed_run(place):
     holder = start(HOLDER_WITH_ORPHAN, place)
     holder.kill()

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from exploration_cases import ELEMENTS, start_frame
 
+from exploration_cases import ELEMENTS, start_frame
 from llzo_al.config.exploration import Guard
 from llzo_al.errors import UserError
 from llzo_al.exploration.guard import GuardLimits, pair_distances_A, violation

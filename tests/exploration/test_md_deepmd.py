@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from exploration_cases import COMMITTEE_ELEMENTS, TOLERANT, classical_run, start_frame
 
+from exploration_cases import COMMITTEE_ELEMENTS, TOLERANT, classical_run, start_frame
 from llzo_al.config.exploration import Guard
 from llzo_al.errors import EngineError
 from llzo_al.exploration.md import GUARD_FRAME, TRAJECTORY, read_trajectory, run_md

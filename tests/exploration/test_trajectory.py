@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from exploration_cases import start_frame
 
+from exploration_cases import start_frame
 from llzo_al.dataset.frames import Provenance
 from llzo_al.errors import StageError
 from llzo_al.exploration.trajectory import (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections import Counter
@@ -28,9 +30,9 @@ from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.scripts import lpad_run
 
 from llzo_al.errors import UserError
-from llzo_al.workflow import launchpads
+from llzo_al.workflow import filesystem, launchpads
 from llzo_al.workflow.embedded import EmbeddedLaunchPad
-from llzo_al.workflow.launchpads import lpad_command, open_launchpad
+from llzo_al.workflow.launchpads import embedded_file, lpad_command, open_launchpad
 from llzo_al.workflow.mongodb import MongoLaunchPad
 from llzo_al.workflow.owner import Owner
 from llzo_al.workflow.repair import archive_all, release, rerun_of_worker, settle, unexplained
@@ -100,6 +102,41 @@ def test_a_removed_launchpad_starts_afresh(tmp_path: Path) -> None:
     launchpad.close()
     (tmp_path / "launchpad.sqlite").unlink()
     assert open_launchpad(tmp_path).add_wf(worlds.firework("two", tmp_path))
+
+
+@pytest.fixture
+def on_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A campaign directory that the mount table calls a network's, and a local TMPDIR."""
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 22 0:50 / {tmp_path}/home rw - nfs4 server:/home rw\n"
+    )
+    monkeypatch.setattr(filesystem, "MOUNT_TABLE", table)
+    (tmp_path / "local").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "local"))
+    return tmp_path / "home" / "campaign"
+
+
+def test_on_a_network_filesystem_the_embedded_launchpad_is_kept_on_a_local_disk(
+    tmp_path: Path, on_nfs: Path
+) -> None:
+    with pytest.raises(UserError, match=r"temporary folder of the machine that runs it.*llzo-al status"):
+        lpad_command(on_nfs, None, ["get_fws"])
+    open_launchpad(on_nfs).add_wf(worlds.firework("one", tmp_path))
+    place = embedded_file(on_nfs)
+    assert place.is_relative_to(tmp_path / "local")
+    assert place.exists()
+    assert not on_nfs.exists()
+    assert place.parent.parent.stat().st_mode & 0o077 == 0
+    assert worlds.names_and_states(open_launchpad(on_nfs)) == {"one": "READY"}
+    assert embedded_file(on_nfs.with_name("another")) != place
+
+
+def test_a_folder_of_another_user_is_not_used(on_nfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: stranger)
+    with pytest.raises(UserError, match="belongs to another user; set TMPDIR"):
+        open_launchpad(on_nfs)
 
 
 def launchpad_file(tmp_path: Path, **settings: Any) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,10 @@ class CampaignDirectory:
         )
 
 
+_GLANCE_S = 2.0
+"""Longer than `running_process` holds a lock; a run on another machine holds it longer."""
+
+
 class CampaignLock:
     """Exclusive use of a campaign directory, by this process and all its descendants.
 
@@ -199,16 +204,19 @@ class CampaignLock:
 
     def __enter__(self) -> CampaignLock:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        deadline = time.monotonic() + self._patience_s
+        begun = time.monotonic()
         while not _try_lock(descriptor):
-            holder = _holder(descriptor)
-            if _alive(holder):
+            holder, host = _holder(descriptor)
+            elsewhere = host not in (None, socket.gethostname())
+            waited_s = time.monotonic() - begun
+            if waited_s > _GLANCE_S if elsewhere else _alive(holder):
                 os.close(descriptor)
+                place = f" on {host}" if elsewhere else ""
                 raise UserError(
-                    f"{self._path.parent}: is being run already (process {holder}); wait for it, "
+                    f"{self._path.parent}: is being run already (process {holder}{place}); wait for it, "
                     "watch it with `llzo-al status`, or stop it first"
                 )
-            if time.monotonic() > deadline:
+            if waited_s > self._patience_s:
                 os.close(descriptor)
                 raise UserError(
                     f"{self._path.parent}: the last run (process {holder}) was killed, but after "
@@ -217,7 +225,7 @@ class CampaignLock:
                 )
             time.sleep(0.1)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid()}).encode(), 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         os.set_inheritable(descriptor, True)
         os.environ[LOCK_FD_VARIABLE] = str(descriptor)
         self._descriptor = descriptor
@@ -241,27 +249,27 @@ def running_process(directory: CampaignDirectory) -> int | None:
     if not path.exists():
         return None
     descriptor = os.open(path, os.O_RDONLY)
-    try:
-        if _try_lock(descriptor):
-            return None
-        return _holder(descriptor)
+    try:  # a file that is open for reading cannot be locked exclusively on NFS
+        return None if _try_lock(descriptor, fcntl.LOCK_SH) else _holder(descriptor)[0]
     finally:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _holder(descriptor: int) -> int | None:
+def _holder(descriptor: int) -> tuple[int | None, str | None]:
+    """Process and machine of the run that holds the lock, as far as they are known."""
     try:
-        return int(json.loads(os.pread(descriptor, 200, 0))["pid"])
-    except (ValueError, KeyError, TypeError):
-        return None
+        about = json.loads(os.pread(descriptor, 500, 0))
+        return int(about["pid"]), about.get("host")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None, None
 
 
 def _alive(pid: int | None) -> bool:

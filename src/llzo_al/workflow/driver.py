@@ -16,7 +16,7 @@ from llzo_al.campaign.failures import Failure, read_failures
 from llzo_al.campaign.label_log import settle_killed_jobs
 from llzo_al.errors import StageError
 from llzo_al.workflow import growth
-from llzo_al.workflow.launchpads import open_launchpad, words
+from llzo_al.workflow.launchpads import embedded_file, open_launchpad, words
 from llzo_al.workflow.local_workers import LocalWorkers
 from llzo_al.workflow.owner import Owner, owner_of
 from llzo_al.workflow.presence import busy, hands, lost
@@ -62,6 +62,9 @@ def run_workflow(
         If a worker keeps dying, or MongoDB stays away or refuses a request.
     """
     launchpad = open_launchpad(campaign.directory.root, launchpad_file)
+    place = embedded_file(campaign.directory.root)
+    if launchpad_file is None and place.parent != campaign.directory.root:
+        campaign.say(f"the campaign directory is on a network filesystem: its LaunchPad is in {place.parent}")
     owner = owner_of(campaign.directory)
     try:
         first = _fresh_workflow(campaign, launchpad, owner, watch)

@@ -51,6 +51,11 @@ def filesystem_type(path: Path) -> str | None:
     return found
 
 
+def is_shared(path: Path) -> bool:
+    """Whether `path` lies on a network or cluster filesystem, as far as is known."""
+    return filesystem_type(path) in NETWORK_FILESYSTEMS
+
+
 def require_local(path: Path) -> None:
     """Refuse a LaunchPad file on a filesystem that several hosts share.
 
@@ -63,6 +68,6 @@ def require_local(path: Path) -> None:
     if kind in NETWORK_FILESYSTEMS:
         raise UserError(
             f"{path}: lies on a network filesystem ({kind}), where the embedded LaunchPad would lose data. "
-            "Put the campaign directory on a local disk, or run a MongoDB server and name it in a FireWorks "
+            "Set TMPDIR to a directory on a local disk, or run a MongoDB server and name it in a FireWorks "
             "launchpad file"
         )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +19,7 @@ from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailur
 
 from llzo_al.errors import UserError
 from llzo_al.workflow.embedded import EmbeddedLaunchPad
+from llzo_al.workflow.filesystem import is_shared
 from llzo_al.workflow.mongodb import MongoLaunchPad
 
 LAUNCHPAD_NAME = "launchpad.sqlite"
@@ -28,7 +32,7 @@ def open_launchpad(campaign_dir: Path, launchpad_file: Path | None = None) -> La
     Parameters
     ----------
     campaign_dir
-        The campaign directory; the embedded LaunchPad is its file ``launchpad.sqlite``.
+        The campaign directory; the embedded LaunchPad is the file that `embedded_file` names.
     launchpad_file
         A FireWorks launchpad file (YAML or JSON) that names a MongoDB server, used instead of the embedded
         LaunchPad.
@@ -46,7 +50,10 @@ def open_launchpad(campaign_dir: Path, launchpad_file: Path | None = None) -> La
         embedded LaunchPad cannot be used (see `EmbeddedLaunchPad`).
     """
     if launchpad_file is None:
-        return EmbeddedLaunchPad(campaign_dir / LAUNCHPAD_NAME)
+        path = embedded_file(campaign_dir)
+        if path.parent != campaign_dir:
+            _make_private(path.parent)
+        return EmbeddedLaunchPad(path)
     settings = _read_launchpad_file(launchpad_file)
     options = {"serverSelectionTimeoutMS": int(1000 * CONNECTION_TIMEOUT_S), "connectTimeoutMS": 5000}
     probe = {**settings, "mongoclient_kwargs": {**(settings.get("mongoclient_kwargs") or {}), **options}}
@@ -71,6 +78,39 @@ def open_launchpad(campaign_dir: Path, launchpad_file: Path | None = None) -> La
         ) from error
     except (PyMongoError, TypeError, ValueError) as error:
         raise UserError(f"{launchpad_file}: cannot be used for MongoDB ({error})") from error
+
+
+def embedded_file(campaign_dir: Path) -> Path:
+    """Where the embedded LaunchPad of a campaign lies.
+
+    It is ``launchpad.sqlite`` in the campaign directory. Its database needs one host's memory; so where the
+    directory lies on a network filesystem it is kept in this machine's temporary directory (``TMPDIR``)
+    instead. Nothing is lost with it: every run builds its workflow anew from the campaign directory.
+
+    Parameters
+    ----------
+    campaign_dir
+        The campaign directory.
+    """
+    inside = campaign_dir / LAUNCHPAD_NAME
+    if not is_shared(inside):
+        return inside
+    name = hashlib.sha256(os.fsencode(campaign_dir.resolve())).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"llzo-al-{os.getuid()}" / name / LAUNCHPAD_NAME
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder in a directory that other users write to."""
+    for path in (folder.parent, folder):
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be made for the LaunchPad ({error.strerror}); set TMPDIR to one on a "
+                "local disk"
+            ) from error
+        if path.stat().st_uid != os.getuid():
+            raise UserError(f"{path}: belongs to another user; set TMPDIR to a directory of your own")
 
 
 def lpad_command(campaign_dir: Path, launchpad_file: Path | None, arguments: Sequence[str]) -> int:
@@ -104,6 +144,11 @@ def lpad_command(campaign_dir: Path, launchpad_file: Path | None, arguments: Seq
         short = argument.startswith("-l") and argument != "-lm"
         if short or argument.startswith("--launchp"):
             raise UserError(f"lpad {argument}: the campaign's own LaunchPad is used; leave this option out")
+    if launchpad_file is None and is_shared(campaign_dir) and not embedded_file(campaign_dir).exists():
+        raise UserError(
+            f"{campaign_dir}: lies on a network filesystem, so its LaunchPad is in the temporary folder of "
+            "the machine that runs it: use lpad there (`llzo-al status` works anywhere)"
+        )
     launchpad = open_launchpad(campaign_dir, launchpad_file)
 
     def own_launchpad(_: Any) -> LaunchPad:
