@@ -95,7 +95,7 @@ def test_a_job_at_its_time_limit_goes_back_into_the_queue_and_finishes(cluster, 
     assert int(facts["Restarts"]) >= 1
     assert "goes back into the queue" in output(tmp_path)
     report = json.loads((campaign.root / "report/report.json").read_text())
-    assert report["decision"]["converged"]
+    assert report["status"] == "converged"
 
 
 def test_the_job_script_has_the_settings_that_its_text_speaks_of():
