@@ -22,7 +22,7 @@ from llzo_al.campaign.dataset_stage import failed_labels
 from llzo_al.campaign.directory import CampaignDirectory, CampaignLock, running_process
 from llzo_al.campaign.facts import write_campaign_report
 from llzo_al.campaign.failures import Failure, failures_in_words, read_failures
-from llzo_al.campaign.settings_facts import installed_versions
+from llzo_al.campaign.run_log import RunLog
 from llzo_al.campaign.telling import outcome_in_words
 from llzo_al.config.load import LoadedCampaign, load_campaign
 from llzo_al.dataset.records import Counts
@@ -139,8 +139,9 @@ def _work(campaign: Campaign, launchpad_file: Path | None, here: Sequence[str], 
     def watch() -> None:
         display.update()
         memory.sample()
+        log.beat(memory.peak_MB)
 
-    started = time.time()
+    log = RunLog(place)
     number = closing.first_open_iteration(campaign)
     stopped = number > 0 and closing.decision(campaign, number - 1).stop
     following = "the final training" if stopped else f"iteration {number}"
@@ -149,7 +150,7 @@ def _work(campaign: Campaign, launchpad_file: Path | None, here: Sequence[str], 
         with display.showing():
             driver.run_workflow(campaign, launchpad_file=launchpad_file, here=here, watch=watch)
     finally:
-        _log_run(campaign, started, memory.peak_MB)
+        log.end(memory.peak_MB)
 
 
 class _Memory:
@@ -175,17 +176,6 @@ class _Memory:
                 continue
             total += getattr(info, "pss", info.rss)
         self.peak_MB = max(self.peak_MB, total / 1e6)
-
-
-def _log_run(campaign: Campaign, started: float, peak_memory_MB: float) -> None:
-    line = {
-        "started": started,
-        "wall_s": time.time() - started,
-        "peak_memory_MB": peak_memory_MB,
-        "versions": installed_versions(),
-    }
-    with campaign.directory.runs.open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(line) + "\n")
 
 
 def _conclude(campaign: Campaign, console: Console) -> ExitCode:
