@@ -7,8 +7,13 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 SETTINGS = """\
 ClusterName=one
@@ -151,6 +156,19 @@ class Cluster:
             if time.monotonic() > ends:
                 raise TimeoutError(f"no {what} after 30 s; see the logs in {self.place}")
             time.sleep(0.1)
+
+
+@contextmanager
+def started() -> Iterator[Cluster]:
+    """A cluster of its own; the test is skipped where SLURM is not installed."""
+    if why := missing():
+        pytest.skip(why)
+    place = Path(tempfile.mkdtemp(prefix="slurm-"))
+    try:
+        with Cluster(place) as running:
+            yield running
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _path(program: str) -> str | None:

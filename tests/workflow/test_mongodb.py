@@ -6,10 +6,8 @@ Each test makes a database of its own and drops it.
 """
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -226,14 +224,8 @@ def test_a_wrong_password(fresh_database, tmp_path):
 
 @pytest.fixture
 def cluster():
-    if why := slurm_cluster.missing():
-        pytest.skip(why)
-    place = Path(tempfile.mkdtemp(prefix="slurm-"))
-    try:
-        with slurm_cluster.Cluster(place) as running:
-            yield running
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with slurm_cluster.started() as running:
+        yield running
 
 
 def filled_in(place, name, **replaced):

@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from campaigns import make_tiny
-from llzo_al.campaign.directory import CampaignLock
+from llzo_al.campaign.directory import CampaignLock, driven
 from llzo_al.process import LOCK_FD_VARIABLE
 from llzo_al.workflow.owner import owner_of
-from llzo_al.workflow.presence import TaskInHand, busy, driven, lost
+from llzo_al.workflow.presence import TaskInHand, busy, lost
 
 WORKER = """
 import subprocess, sys

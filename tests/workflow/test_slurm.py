@@ -4,10 +4,8 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -25,14 +23,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.fixture(scope="module")
 def cluster():
-    if why := slurm_cluster.missing():
-        pytest.skip(why)
-    place = Path(tempfile.mkdtemp(prefix="slurm-"))
-    try:
-        with slurm_cluster.Cluster(place) as running:
-            yield running
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with slurm_cluster.started() as running:
+        yield running
 
 
 def job_script(folder, **replaced):

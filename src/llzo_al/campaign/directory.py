@@ -205,7 +205,7 @@ class CampaignLock:
     def __enter__(self) -> CampaignLock:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         begun = time.monotonic()
-        while not _try_lock(descriptor):
+        while not try_lock(descriptor):
             holder, host = _holder(descriptor)
             elsewhere = host not in (None, socket.gethostname())
             waited_s = time.monotonic() - begun
@@ -245,17 +245,28 @@ class CampaignLock:
 
 def running_process(directory: CampaignDirectory) -> int | None:
     """Process that runs the campaign now, or None."""
-    path = directory.root / "run.lock"
-    if not path.exists():
-        return None
-    descriptor = os.open(path, os.O_RDONLY)
+    return _look(directory)[1]
+
+
+def driven(directory: CampaignDirectory) -> bool:
+    """Whether a run drives the campaign now, on this machine or another."""
+    return _look(directory)[0]
+
+
+def _look(directory: CampaignDirectory) -> tuple[bool, int | None]:
+    """Whether the campaign's lock is held, and by which process, as far as it is known."""
+    try:
+        descriptor = os.open(directory.root / "run.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False, None
     try:  # a file that is open for reading cannot be locked exclusively on NFS
-        return None if _try_lock(descriptor, fcntl.LOCK_SH) else _holder(descriptor)[0]
+        return (False, None) if try_lock(descriptor, fcntl.LOCK_SH) else (True, _holder(descriptor)[0])
     finally:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+def try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file without waiting; whether that was possible."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

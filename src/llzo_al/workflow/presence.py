@@ -13,24 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from llzo_al.campaign.directory import CampaignDirectory
+from llzo_al.campaign.directory import CampaignDirectory, try_lock
 from llzo_al.process import LOCK_FD_VARIABLE
 
 _SUFFIX = ".lock"
-
-
-def driven(directory: CampaignDirectory) -> bool:
-    """Whether a run drives the campaign now, on this machine or another."""
-    descriptor = _open(directory.root / "run.lock")
-    if descriptor is None:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def hands(directory: CampaignDirectory) -> Path:
@@ -86,7 +72,7 @@ def busy(folder: Path) -> list[str]:
         descriptor = _open(path)
         if descriptor is None:
             continue
-        if not _take(descriptor):
+        if not try_lock(descriptor):
             names.append(path.name.removesuffix(_SUFFIX))
         os.close(descriptor)
     return names
@@ -99,7 +85,7 @@ def lost(folder: Path) -> Iterator[str]:
         if descriptor is None:
             continue
         try:
-            if _take(descriptor) and _is_file_at(descriptor, path):
+            if try_lock(descriptor) and _is_file_at(descriptor, path):
                 yield path.name.removesuffix(_SUFFIX)
                 path.unlink(missing_ok=True)
         finally:
@@ -111,14 +97,6 @@ def _open(path: Path) -> int | None:
         return os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return None
-
-
-def _take(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_file_at(descriptor: int, path: Path) -> bool:

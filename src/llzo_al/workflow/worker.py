@@ -18,12 +18,12 @@ from fireworks import FWorker, LaunchPad
 from fireworks.core.rocket_launcher import launch_rocket
 from pymongo.errors import ConnectionFailure
 
-from llzo_al.campaign.directory import CampaignDirectory
+from llzo_al.campaign.directory import CampaignDirectory, driven
 from llzo_al.errors import LlzoAlError, StageError, UserError
 from llzo_al.process import die_with_parent, usable_cores
 from llzo_al.workflow.launchpads import open_launchpad
 from llzo_al.workflow.owner import owner_of
-from llzo_al.workflow.presence import TaskInHand, driven, hands
+from llzo_al.workflow.presence import TaskInHand, hands
 
 POLL_S = 0.2
 POLL_ELSEWHERE_S = 2.0
