@@ -3,7 +3,7 @@
 VASP is a command that puts finished outputs in place (made once by the tests' stand-in), so that what
 remains is the labeller's own: inputs, child process, custodian, reading and checking of the outputs.
 
-    PYTHONPATH=src:tests:tests/labelling python tests/benchmarks/bench_vasp_overhead.py [--frames 20]
+    python tests/benchmarks/bench_vasp_overhead.py [--frames 20]
 
 Wall times are noisy on a machine that does other work; processor times (of this process and its children) are
 not.
@@ -16,14 +16,18 @@ import os
 import resource
 import shlex
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from vasp_cases import labeller, make_potcars
-
 from llzo_al.dataset.frames import Frame, Label, Provenance
 from llzo_al.structures.library import load_structure
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "labelling")]
+
+from vasp_cases import labeller, make_potcars  # noqa: E402
 
 
 def cpu_s() -> float:

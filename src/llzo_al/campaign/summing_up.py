@@ -105,7 +105,7 @@ def _labels(
     return {
         "selected": len(assessed["chosen"]),
         "new_held_out": sum(
-            identity in records and records[identity].failure is None for identity in assessed["held_out"]
+            identity in records and records[identity].label is not None for identity in assessed["held_out"]
         ),
         "to_training": sum(entry.split == "training" for entry in audited.values()),
         "to_audit": sum(entry.split == "audit" for entry in audited.values()),
