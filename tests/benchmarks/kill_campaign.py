@@ -1,29 +1,37 @@
 """Kill small campaigns at random moments, resume them, and count what was lost or done twice.
 
     python tests/benchmarks/kill_campaign.py --kills 30 --seed 1
+    LLZO_AL_MONGODB=localhost:27017 python tests/benchmarks/kill_campaign.py --kills 30 --seed 1 --mongodb
 
 Half of the kills are of the parent process alone, half of every process group of the campaign, all with
 SIGKILL; `--others` more are in turn SIGTERM and SIGINT of the parent and SIGKILL of one worker.
 Half of the moments are uniform in time after the start, half follow the first sight of an engine of a random
-kind. Half of the restarts follow at once, half when orphans would have been seen. Ends with 1 if anything was
-lost, repeated or left alive, or a campaign did not finish.
+kind. Half of the restarts follow at once, half when orphans would have been seen. With `--mongodb` all
+campaigns, which have one name, live in one new database of the server that LLZO_AL_MONGODB names. Ends with
+1 if anything was lost, repeated or left alive, or a campaign did not finish.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import random
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from interruptions import ENGINES, InterruptedCampaign
+from launchpad_worlds import mongodb_database
+
+from interruptions import ENGINES, SETTLE_S, InterruptedCampaign
 
 MAX_KILLS = 8
 """Kills of one campaign, after which it may run to its end."""
@@ -120,7 +128,7 @@ def report(tally: Tally, wall_s: float) -> str:
         ("lost labels", tally.lost),
         ("repeated labels", tally.repeated),
         ("finished trainings, MD runs and other stages done again", tally.repeated_stages),
-        ("orphans 3 s after a kill", tally.orphans),
+        (f"orphans {SETTLE_S:g} s after a kill", tally.orphans),
         ("campaigns that did not finish", len(tally.unfinished)),
         ("labels that were being computed at a kill, computed again", tally.again),
         ("wall time", f"{wall_s / 60:.1f} min"),
@@ -134,17 +142,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--others", type=int, default=0, help="further kills, of other kinds")
     parser.add_argument("--dir", type=Path, default=None, help="where the campaigns are kept")
+    parser.add_argument("--mongodb", action="store_true", help="on the server that LLZO_AL_MONGODB names")
     arguments = parser.parse_args()
+    if arguments.mongodb and not os.environ.get("LLZO_AL_MONGODB"):
+        parser.error("--mongodb: name a server in LLZO_AL_MONGODB, such as localhost:27017")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore SIGINT
     place = arguments.dir or Path(tempfile.mkdtemp(prefix="llzo-al-kills-"))
     rng = random.Random(arguments.seed)
     kinds = schedule(arguments.kills, arguments.others, rng)
     tally = Tally()
     started = time.monotonic()
-    while kinds and not tally.unfinished:
-        campaign = InterruptedCampaign(place / f"campaign-{tally.campaigns}")
-        run(campaign, kinds, rng, tally)
-        print(f"campaign {tally.campaigns} ended; {len(kinds)} kills left", flush=True)
+    with mongodb_database() if arguments.mongodb else nullcontext() as database:
+        while kinds and not tally.unfinished:
+            campaign = InterruptedCampaign(place / f"campaign-{tally.campaigns}")
+            if database is not None:
+                (place / "my_launchpad.yaml").write_text(json.dumps(database))
+                campaign.options = ["--launchpad", str(place / "my_launchpad.yaml")]
+            run(campaign, kinds, rng, tally)
+            print(f"campaign {tally.campaigns} ended; {len(kinds)} kills left", flush=True)
     print(report(tally, time.monotonic() - started))
     problems = tally.violations + tally.unfinished
     print("\n".join(problems))

@@ -16,10 +16,13 @@ def test_a_frame_above_the_force_cap_is_counted_once(tmp_path):
     for number, record in enumerate(records):
         forces = np.zeros((record.frame.n_atoms, 3))
         forces[0, 0] = beyond if number % 2 else 0.1
-        campaign.store.add_label(
-            record.identity, Label(energy_eV=-1.0, forces_eV_per_A=forces, virial_eV=None)
+        label = Label(
+            energy_eV=-1.0, forces_eV_per_A=forces, virial_eV=None, program="VASP 6.4.2" if number else ""
         )
-    labels = campaign_facts(campaign).totals.labels
+        campaign.store.add_label(record.identity, label)
+    totals = campaign_facts(campaign).totals
+    assert totals.programs == {"VASP 6.4.2": len(records) - 1, "not known": 1}
+    labels = totals.labels
     assert labels.excluded == len(records) // 2
     assert labels.training + labels.held_out + labels.excluded == len(records)
     assert labels.new == len(records)

@@ -29,7 +29,11 @@ def frame(seed, **more):
 def test_every_field_comes_back_exactly(tmp_path):
     rng = np.random.default_rng(0)
     label = Label(
-        energy_eV=np.float64(-1 / 3), forces_eV_per_A=rng.normal(size=(3, 3)), virial_eV=None, wall_s=0.1
+        energy_eV=np.float64(-1 / 3),
+        forces_eV_per_A=rng.normal(size=(3, 3)),
+        virial_eV=None,
+        wall_s=0.1,
+        program="VASP 6",
     )
     given = [
         (frame(0), None),
@@ -47,10 +51,8 @@ def test_every_field_comes_back_exactly(tmp_path):
             assert getattr(found, name) == getattr(wanted, name)
         assert (found_label is None) is (wanted_label is None)
         if wanted_label is not None:
-            assert (found_label.energy_eV, found_label.wall_s) == (
-                wanted_label.energy_eV,
-                wanted_label.wall_s,
-            )
+            for name in ("energy_eV", "wall_s", "program"):
+                assert getattr(found_label, name) == getattr(wanted_label, name)
             np.testing.assert_array_equal(found_label.forces_eV_per_A, wanted_label.forces_eV_per_A)
             if wanted_label.virial_eV is None:
                 assert found_label.virial_eV is None

@@ -39,6 +39,7 @@ def make_label(frame: Frame, seed: int = 0, *, scale: float = 1.0, virial: bool 
         forces_eV_per_A=scale * random.normal(size=(frame.n_atoms, 3)),
         virial_eV=stress + stress.T if virial else None,
         wall_s=0.25,
+        program="VASP 6.4.2",
     )
 
 

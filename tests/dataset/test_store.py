@@ -60,7 +60,8 @@ def test_a_frame_comes_back_with_its_label(path, store):
         assert getattr(record.frame, name) == getattr(frame, name)
     np.testing.assert_array_equal(record.frame.positions_A, frame.positions_A)
     np.testing.assert_array_equal(record.frame.cell_A, frame.cell_A)
-    assert (record.label.energy_eV, record.label.wall_s) == (label.energy_eV, label.wall_s)
+    for name in ("energy_eV", "wall_s", "program"):
+        assert getattr(record.label, name) == getattr(label, name)
     np.testing.assert_array_equal(record.label.forces_eV_per_A, label.forces_eV_per_A)
     assert record.label.virial_eV is None
     assert record.max_force_eV_per_A == max_force(label.forces_eV_per_A)
@@ -202,6 +203,16 @@ def test_the_data_set_hash_sees_splits_and_labels(store):
     relabelled = replace(after[0], label=make_label(frame, seed=1))
     assert len({dataset_hash(before), dataset_hash(after), dataset_hash([relabelled])}) == 3
     assert dataset_hash(after) == dataset_hash(list(store.records()))
+
+
+def test_labels_are_counted_by_what_computed_them(store):
+    frames = [make_frame(seed) for seed in range(5)]
+    identities = store.request(frames, physics=PHYSICS, split="training")
+    programs = ("VASP 6.3.0", "VASP 6.4.2", "", "VASP 6.4.2")
+    for identity, frame, program in zip(identities, frames, programs, strict=False):
+        store.add_label(identity, replace(make_label(frame), program=program))
+    assert store.programs(physics=PHYSICS) == {"VASP 6.4.2": 2, "": 1, "VASP 6.3.0": 1}
+    assert store.programs(physics={"method": "another"}) == {}
 
 
 def test_labels_of_two_methods_never_mix(store):

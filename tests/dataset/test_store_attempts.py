@@ -90,6 +90,7 @@ def test_a_store_of_the_first_release_is_taken_up(path):
         (1, "crash", 0.0)
     ]
     assert store.attempts([labelled, waiting]) == {}
+    assert store.programs() == {"": 1}
     assert store.retry([failed]) == 1
     store.add_failure(failed, SLOW)
     assert [each.number for each in LabelStore(path).attempts([failed])[failed]] == [1, 2]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ def test_labels_are_the_calculators_own_numbers(tmp_path):
         assert label.energy_eV == again.get_potential_energy()
         np.testing.assert_array_equal(label.forces_eV_per_A, again.get_forces())
         np.testing.assert_array_equal(label.virial_eV, -again.get_stress(voigt=False) * again.get_volume())
+        assert label.program == f"EMT (ase {version('ase')})"
 
 
 def test_the_virial_is_the_derivative_of_the_energy(tmp_path):

@@ -1,5 +1,6 @@
 """The classical reference against an independent sum over pairs in numpy."""
 
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -98,6 +99,7 @@ def test_energies_forces_and_virials_equal_the_sum_over_pairs(tmp_path):
     for atoms, label in zip(structures, label_all(structures, tmp_path), strict=True):
         energy, forces, virial = reference(frame_of(atoms).to_atoms())
         assert isinstance(label, Label), label
+        assert re.fullmatch(r"LAMMPS 20\d{6}", label.program)
         # LAMMPS's coul/dsf takes erfc from a polynomial that is good to 1.5e-7.
         assert label.energy_eV == pytest.approx(energy, abs=1e-4 * len(atoms))
         np.testing.assert_allclose(label.forces_eV_per_A, forces, atol=5e-5)

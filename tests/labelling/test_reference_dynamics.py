@@ -82,6 +82,8 @@ def assert_labels_are_those_of_the_labeller(made, pairs, directory):
     for index, (_, label) in enumerate(pairs):
         # A frame's positions are rounded to 1e-6 angstrom, the dynamics' own are not.
         assert label.energy_eV == pytest.approx(again[index].energy_eV, abs=1e-3)
+        assert label.program == again[index].program
+        assert label.program.startswith(("EMT (ase ", "LAMMPS 20"))
         np.testing.assert_allclose(label.forces_eV_per_A, again[index].forces_eV_per_A, atol=1e-3)
         np.testing.assert_allclose(label.virial_eV, again[index].virial_eV, atol=1e-2)
 

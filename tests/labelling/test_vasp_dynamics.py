@@ -89,6 +89,7 @@ def test_dynamics_go_on_after_vasp_dies(died, tmp_path, monkeypatch):
         )  # positions are rounded in between
         np.testing.assert_allclose(label.forces_eV_per_A, direct.forces_eV_per_A, atol=1e-4)
         assert frame.provenance.details["potential_energy_eV"] == label.energy_eV
+        assert label.program == "VASP 6.4.2"
         assert frame.symbols == run.frame.symbols
     # A second call finds everything there and starts nothing.
     monkeypatch.setenv("LLZO_STANDIN_FAULT", "crash")
@@ -215,6 +216,7 @@ def test_a_relaxation_keeps_its_path(tmp_path, monkeypatch):
     assert np.linalg.norm(pairs[-1][1].forces_eV_per_A, axis=1).max() <= 0.0501
     (direct,) = reference_of([pairs[-1][0]], tmp_path / "direct")
     assert pairs[-1][1].energy_eV == pytest.approx(direct.energy_eV, abs=1e-4)
+    assert pairs[-1][1].program == "VASP 6.4.2"
 
 
 def test_steps_in_a_foreign_basis_are_no_labels(tmp_path):

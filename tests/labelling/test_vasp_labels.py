@@ -59,6 +59,7 @@ def test_labels_are_the_calculators_numbers_in_the_frames_order(tmp_path):
         np.testing.assert_allclose(label.forces_eV_per_A, expected.forces_eV_per_A, atol=1e-7)
         np.testing.assert_allclose(label.virial_eV, expected.virial_eV, atol=1e-6)
         assert label.wall_s > 0
+        assert label.program == "VASP 6.4.2"
     assert not [path for path in (tmp_path / "jobs" / "1").iterdir() if path.is_dir()]
     with tarfile.open(kept_of(tmp_path, frames[1])) as tar:
         names = set(tar.getnames())

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from children import killed_when
 from llzo_al.errors import EngineError, StageError, UserError
 from llzo_al.evaluation.errors import pool
 from llzo_al.progress import read_progress
+from llzo_al.training import backends
 from llzo_al.training.checkpoints import find_checkpoints
 from llzo_al.training.lcurve import read_learning_curve
 from llzo_al.training.train import TrainResult, train_model
@@ -107,7 +109,9 @@ def test_warm_start_takes_over_the_weights(trained: tuple[Path, TrainResult], tm
         )
 
 
-def test_killed_training_continues_from_its_last_whole_checkpoint(tmp_path: Path):
+def test_killed_training_continues_from_its_last_whole_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     inputs = small_inputs(tmp_path, steps=450, settings=small_settings(checkpoint_steps=27))
     directory = tmp_path / "model"
     with (
@@ -122,7 +126,12 @@ def test_killed_training_continues_from_its_last_whole_checkpoint(tmp_path: Path
     damaged.write_bytes(damaged.read_bytes()[:1000])
     (directory / "model.ckpt-449.index").write_bytes(b"half")
 
+    # Continued on a node where "auto" would choose the other backend.
+    monkeypatch.setattr(backends, "available_backends", lambda: ("tensorflow", "pytorch"))
+    monkeypatch.setattr(backends, "visible_gpus", lambda: ("0",) if BACKEND == "tensorflow" else ())
+    inputs = replace(inputs, settings=small_settings(backend="auto", checkpoint_steps=27))
     result = train_model(inputs, directory)
+    assert result.backend == BACKEND
     assert result.resumed_from_step == older.step
     steps = [point.step for point in read_learning_curve(directory / "lcurve.out")]
     assert steps in (list(range(0, 451, 9)), [1, *range(9, 451, 9)])

@@ -9,7 +9,7 @@ import pytest
 
 from llzo_al.errors import UserError
 from llzo_al.training import backends
-from llzo_al.training.backends import available_backends, choose_backend, device_environment, visible_gpus
+from llzo_al.training.backends import available_backends, choose_backend, visible_gpus
 
 
 @pytest.fixture
@@ -68,11 +68,12 @@ def test_unknown_backend(machine):
         choose_backend("jax")
 
 
-def test_committee_takes_gpus_in_turn(machine):
-    machine(installed=("pytorch",), gpus=("2", "5"))
-    assert [device_environment(index)["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["2", "5", "2"]
-    machine(installed=("pytorch",))
-    assert device_environment(0) == {}
+def test_auto_keeps_to_the_backend_of_a_checkpoint(machine):
+    machine(installed=("tensorflow", "pytorch"), gpus=("0",))
+    assert choose_backend("auto", begun="tensorflow") == "tensorflow"
+    assert choose_backend("pytorch", begun="tensorflow") == "pytorch"
+    machine(installed=("tensorflow",))
+    assert choose_backend("auto", begun="pytorch") == "tensorflow"
 
 
 def test_hidden_gpus_are_not_seen(monkeypatch: pytest.MonkeyPatch, tmp_path):

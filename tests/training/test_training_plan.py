@@ -52,7 +52,7 @@ def test_key_follows_content_and_not_paths(tmp_path: Path):
     assert make_plan(inputs, "pytorch").key != key
     for change in ({"seed": 12}, {"steps": 41}, {"settings": small_settings(axis_neurons=3)}):
         assert make_plan(replace(inputs, **change), "tensorflow").key != key
-    for change in ({"threads": 2}, {"test_systems": {}}, {"device_index": 1}):
+    for change in ({"threads": 2}, {"test_systems": {}}):
         assert make_plan(replace(inputs, **change), "tensorflow").key == key
     energies = inputs.training_systems[0] / "set.000" / "energy.npy"
     np.save(energies, np.load(energies) + 1e-9)

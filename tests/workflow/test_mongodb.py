@@ -192,6 +192,34 @@ def test_the_other_commands_know_the_campaign(story, capsys):
     assert json.loads(llzo_al("status", root, "--json").stdout)["finished"]
 
 
+@pytest.mark.kill
+@pytest.mark.timeout(900)
+def test_two_campaigns_of_one_name_at_once(fresh_database, tmp_path):
+    """One of them loses its whole process group, and the report is made while the other still runs."""
+    file = write_launchpad_file(tmp_path, fresh_database)
+    both = [InterruptedCampaign(tmp_path / name, iterations=1) for name in ("first", "second")]
+    try:
+        for campaign in both:
+            campaign.options = ["--launchpad", str(file)]
+            campaign.start()
+        killed, other = both
+        assert killed.wait_until(lambda: "training" in killed.engines())
+        assert killed.kill("group", settle=False)
+        killed.start()
+        assert other.wait_until(lambda: "MD" in other.engines())
+        told = llzo_al("report", other.root)
+        assert [campaign.finish() for campaign in both] == [0, 0], killed.output.read_text()[-3000:]
+    finally:
+        for campaign in both:
+            if campaign.process.poll() is None:
+                campaign.kill("group")
+    assert [campaign.findings.violations() for campaign in both] == [[], []]
+    assert told.returncode == 0, told.stderr
+    assert (other.root / "report" / "index.html").exists()
+    logs = [(campaign.root / "logs" / "campaign.log").read_text() for campaign in both]
+    assert not any("start again" in log for log in logs[1:])
+
+
 # --- the launchpad file ---
 
 

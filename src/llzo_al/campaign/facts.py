@@ -252,6 +252,10 @@ def _totals(campaign: Campaign, runs: list[dict[str, Any]], n_closed: int) -> f.
         recovered=len(
             attempts.keys() & set(campaign.store.identities(labelled=True, physics=campaign.physics))
         ),
+        programs={
+            program or "not known": number
+            for program, number in campaign.store.programs(physics=campaign.physics).items()
+        },
     )
 
 

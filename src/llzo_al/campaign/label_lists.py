@@ -167,6 +167,7 @@ def label_facts(campaign: Campaign, record: Record) -> dict[str, Any]:
             "net_force_eV_per_A": float(np.linalg.norm(label.forces_eV_per_A.sum(axis=0))),
             "pressure_GPa": _pressure_GPa(record),
             "wall_s": label.wall_s,
+            "program": label.program,
         }
     if record.failure is not None:
         cause = CAUSES.get(record.failure.cause)

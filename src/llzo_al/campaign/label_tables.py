@@ -63,6 +63,8 @@ def render_facts(facts: dict[str, Any]) -> Iterator[str]:
             f"force {label['max_force_eV_per_A']:.3f} eV/Å, net force "
             f"{label['net_force_eV_per_A']:.2e} eV/Å, pressure {pressure}, {label['wall_s']:.1f} s"
         )
+        if label["program"]:
+            yield f"  computed by {label['program']}"
     for attempt in facts["attempts"]:
         when = datetime.fromtimestamp(attempt["ended"], tz=UTC).strftime(" at %Y-%m-%d %H:%M UTC")
         yield (

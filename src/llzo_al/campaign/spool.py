@@ -23,6 +23,7 @@ def write_frame(handle: TextIO, frame: Frame, label: Label | None) -> None:
             "forces_eV_per_A": np.asarray(label.forces_eV_per_A, dtype=np.float64).tolist(),
             "virial_eV": None if label.virial_eV is None else np.asarray(label.virial_eV).tolist(),
             "wall_s": float(label.wall_s),
+            "program": label.program,
         }
     handle.write(json.dumps(line) + "\n")
 
@@ -56,4 +57,5 @@ def _label(record: dict[str, Any] | None) -> Label | None:
         forces_eV_per_A=np.array(record["forces_eV_per_A"], dtype=np.float64).reshape(-1, 3),
         virial_eV=None if virial is None else np.array(virial, dtype=np.float64),
         wall_s=record["wall_s"],
+        program=record.get("program", ""),
     )

@@ -9,10 +9,10 @@ the mean over a frame, tell which frames are farthest from training.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from llzo_al.coverage.environments import IntArray
@@ -92,7 +92,7 @@ def nearest_training(
     own = _points(training, _sample(np.flatnonzero(~half), sample, generator))
     rows = _sample(np.arange(len(visited)), sample, generator)
     with threadpool_limits(limits=1):  # so few distances are computed faster than threads are woken
-        search = NearestNeighbors(n_neighbors=1).fit(reference)
+        search = _search(reference)
         own_distance = search.kneighbors(own)[0][:, 0]
         distance = search.kneighbors(_points(visited, rows))[0][:, 0]
     limit, scale = np.quantile(own_distance, QUANTILE), float(np.median(own_distance))
@@ -149,7 +149,7 @@ def frame_distances(
     if len(rows) > FRAMES_SAMPLE:
         rows = _sample_of_each(frames, max(FRAMES_SAMPLE // n_frames, 1), generator)
     width = float(np.sqrt(np.mean(np.sum((reference - reference.mean(axis=0)) ** 2, axis=1))))
-    search = NearestNeighbors(n_neighbors=1).fit(reference)
+    search = _search(reference)
     distance = np.concatenate(
         [
             search.kneighbors(_points(visited, some))[0][:, 0]
@@ -176,6 +176,13 @@ def _sample(rows: NDArray[np.int64], most: int, generator: np.random.Generator) 
     if len(rows) <= most:
         return rows
     return np.sort(generator.choice(rows, size=most, replace=False))
+
+
+def _search(reference: NDArray[np.float64]) -> Any:
+    """Search for the nearest of some points."""
+    from sklearn.neighbors import NearestNeighbors  # see `llzo_al.coverage.pca`
+
+    return NearestNeighbors(n_neighbors=1).fit(reference)
 
 
 def _points(projection: Projection, rows: NDArray[np.int64]) -> NDArray[np.float64]:

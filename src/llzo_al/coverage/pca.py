@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from llzo_al.coverage.environments import Float32Array
@@ -218,6 +217,8 @@ def _principal_components(
     table: NDArray[np.float64], *, variance: float, max_components: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Components (m, n_varying) and their shares of the variance (m,), for a standardised `table`."""
+    from sklearn.decomposition import PCA  # takes most of a second: not for those who only look at reports
+
     n_features = table.shape[1]
     if n_features:
         # Threads of a BLAS wait for each other in such a small eigenvalue problem.

@@ -15,9 +15,15 @@ from llzo_al.dataset import _sqlite
 from llzo_al.dataset.frames import FloatArray, Frame, Label, LabelFailure, Provenance
 from llzo_al.dataset.records import Record, array_bytes
 
-SELECT = (
+JOINED = (
+    "frames AS f LEFT JOIN labels AS l ON l.identity = f.identity "
+    "LEFT JOIN programs AS p ON p.identity = f.identity LEFT JOIN failures AS x ON x.identity = f.identity"
+)
+
+RECORDS = (
     "SELECT f.identity, f.physics, f.split, f.header, f.positions, f.cell, f.checksum, "
-    "l.energy, l.forces, l.virial, l.wall_s, l.checksum, x.cause, x.reason"
+    "l.energy, l.forces, l.virial, l.wall_s, l.checksum, p.program, x.cause, x.reason "
+    f"FROM {JOINED}"
 )
 
 
@@ -63,7 +69,7 @@ def provenances(
 
 
 def record(path: Path, row: Sequence[Any], found: Mapping[str, list[Provenance]]) -> Record:
-    """The record in a row of `SELECT`, checked against its checksums.
+    """The record in a row of `RECORDS`, checked against its checksums.
 
     Raises
     ------
@@ -71,7 +77,7 @@ def record(path: Path, row: Sequence[Any], found: Mapping[str, list[Provenance]]
         If the row does not match, naming the file and the identity.
     """
     identity, physics, split, header_text, positions, cell, checksum = row[:7]
-    energy, forces, virial, wall_s, label_sum, cause, reason = row[7:]
+    energy, forces, virial, wall_s, label_sum, program, cause, reason = row[7:]
     if frame_checksum(header_text, positions, cell) != checksum:
         raise _sqlite.damaged_row(path, identity, "frames", "the checksum of the frame")
     if identity not in found:
@@ -85,6 +91,7 @@ def record(path: Path, row: Sequence[Any], found: Mapping[str, list[Provenance]]
             forces_eV_per_A=_array(forces),
             virial_eV=None if virial is None else _array(virial),
             wall_s=wall_s,
+            program=program or "",
         )
     data = parsed(path, identity, "frames", header_text)
     frame = Frame(

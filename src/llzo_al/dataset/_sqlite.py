@@ -70,6 +70,10 @@ _ADDED = {
         started REAL NOT NULL,
         expires REAL NOT NULL
     ) WITHOUT ROWID""",
+    "programs": """CREATE TABLE programs (
+        identity TEXT PRIMARY KEY REFERENCES frames(identity),
+        program TEXT NOT NULL
+    ) WITHOUT ROWID""",
 }
 """Tables that stores made by the first releases lack. They are added when such a store is opened; the program
 that made it can still use it then, since it does not look at them."""

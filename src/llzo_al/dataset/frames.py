@@ -141,12 +141,15 @@ class Label:
         Virial, shape (3, 3), = -stress x volume with ASE's sign of stress; None without periodicity.
     wall_s
         Seconds that the labeller worked on it.
+    program
+        What computed it, with its version ("VASP 6.4.2"); "" where that is not known.
     """
 
     energy_eV: float
     forces_eV_per_A: FloatArray
     virial_eV: FloatArray | None
     wall_s: float = 0.0
+    program: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

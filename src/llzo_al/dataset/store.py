@@ -8,17 +8,13 @@ returns.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from llzo_al.dataset import _attempts, _rows, _sqlite
+from llzo_al.dataset import _attempts, _rows, _sqlite, _writing
 from llzo_al.dataset.frames import Frame, Label, LabelFailure
-from llzo_al.dataset.identity import canonical, canonical_order, label_identities, physics_hash
+from llzo_al.dataset.identity import canonical, label_identities, physics_hash
 from llzo_al.dataset.records import (
     SPLITS,
     Attempt,
@@ -26,9 +22,7 @@ from llzo_al.dataset.records import (
     Record,
     Split,
     SplitCounts,
-    array_bytes,
     dataset_hash,
-    max_force,
     usable,
 )
 from llzo_al.errors import StageError, UserError
@@ -41,10 +35,6 @@ _STATUS = {
     "labelled": "l.identity IS NOT NULL",
     "unlabelled": "l.identity IS NULL",
 }
-_JOINED = (
-    "frames AS f LEFT JOIN labels AS l ON l.identity = f.identity "
-    "LEFT JOIN failures AS x ON x.identity = f.identity"
-)
 
 
 class LabelStore:
@@ -99,7 +89,7 @@ class LabelStore:
         with _sqlite.transaction(self.path, "entering frames") as database:
             database.execute("INSERT OR IGNORE INTO physics VALUES (?, ?)", (settings, text))
             for identity, frame in zip(identities, frames, strict=True):
-                _enter(database, identity, frame, settings, split)
+                _writing.enter(database, identity, frame, settings, split)
         return identities
 
     def pending(
@@ -156,7 +146,10 @@ class LabelStore:
             How many of them were not there already.
         """
         with _sqlite.transaction(self.path, "storing a label") as database:
-            return sum(self._put_label(database, identity, label, frame) for identity, label, frame in labels)
+            return sum(
+                _writing.put_label(self.path, database, identity, label, frame)
+                for identity, label, frame in labels
+            )
 
     def add_failure(self, identity: str, failure: LabelFailure, *, final: bool = True) -> bool:
         """Store why a frame got no label; it is on disk when this returns.
@@ -176,10 +169,10 @@ class LabelStore:
             False if the identity has a label, which is kept, or a failure, which is kept.
         """
         with _sqlite.transaction(self.path, "storing a failed label") as database:
-            self._n_atoms(database, identity)
-            if _has(database, "labels", identity):
+            _writing.n_atoms(self.path, database, identity)
+            if _writing.has(database, "labels", identity):
                 return False
-            if _has(database, "failures", identity):
+            if _writing.has(database, "failures", identity):
                 return False
             _attempts.append(database, identity, failure)
             if final:
@@ -214,7 +207,7 @@ class LabelStore:
         if split not in ("training", "audit"):
             raise StageError(f"{identity}: a candidate becomes 'training' or 'audit', not {split!r}")
         with _sqlite.transaction(self.path, "deciding a candidate") as database:
-            self._n_atoms(database, identity)
+            _writing.n_atoms(self.path, database, identity)
             query = "SELECT split, decided FROM frames WHERE identity = ?"
             current, decided = database.execute(query, (identity,)).fetchone()
             if decided and current == split:
@@ -224,7 +217,7 @@ class LabelStore:
                     f"{self.path}: {identity} is {'decided as' if decided else 'not a candidate but'} "
                     f"{current!r} already; a split is never changed after that"
                 )
-            if not _has(database, "labels", identity):
+            if not _writing.has(database, "labels", identity):
                 raise StageError(
                     f"{self.path}: {identity} has no label yet; a candidate is decided by its label"
                 )
@@ -283,11 +276,12 @@ class LabelStore:
         with _sqlite.snapshot(self.path, "counting frames") as database:
             rows = database.execute(
                 "SELECT f.split, count(*), count(l.identity), count(x.identity), "
-                f"total(l.max_force > ?) FROM {_JOINED} {where} GROUP BY f.split",
+                f"total(l.max_force > ?) FROM {_rows.JOINED} {where} GROUP BY f.split",
                 (cap, *values),
             ).fetchall()
             causes = database.execute(
-                f"SELECT x.cause, count(*) FROM {_JOINED} {where} GROUP BY x.cause ORDER BY x.cause", values
+                f"SELECT x.cause, count(*) FROM {_rows.JOINED} {where} GROUP BY x.cause ORDER BY x.cause",
+                values,
             ).fetchall()
         known = {
             split: SplitCounts(
@@ -299,6 +293,16 @@ class LabelStore:
             splits={split: known.get(split, SplitCounts()) for split in SPLITS},
             failure_causes={cause: number for cause, number in causes if cause is not None},
         )
+
+    def programs(self, *, physics: Mapping[str, Any] | None = None) -> dict[str, int]:
+        """Numbers of labels by the program that computed them, "" where that is not known."""
+        where, values = _conditions("labelled", None, None, physics)
+        query = (
+            f"SELECT coalesce(p.program, ''), count(*) FROM {_rows.JOINED} {where} "
+            "GROUP BY p.program ORDER BY count(*) DESC, p.program"
+        )
+        with _sqlite.snapshot(self.path, "counting labels") as database:
+            return dict(database.execute(query, values).fetchall())
 
     def physics_in_use(self) -> dict[str, dict[str, Any]]:
         """Every physics that a stored frame belongs to, by its hash."""
@@ -320,7 +324,7 @@ class LabelStore:
         where, values = _conditions(status, split, identities, physics)
         with _sqlite.snapshot(self.path, "reading frames") as database:
             rows = database.execute(
-                f"SELECT f.identity, f.physics FROM {_JOINED} {where} ORDER BY f.identity", values
+                f"SELECT f.identity, f.physics FROM {_rows.JOINED} {where} ORDER BY f.identity", values
             ).fetchall()
         found = sorted({settings for _, settings in rows})
         if len(found) > 1:
@@ -335,86 +339,13 @@ class LabelStore:
             chunk = json.dumps(identities[start : start + _CHUNK])
             with _sqlite.snapshot(self.path, "reading frames") as database:
                 rows = database.execute(
-                    f"{_rows.SELECT} FROM {_JOINED} WHERE f.identity IN (SELECT value FROM json_each(?)) "
+                    f"{_rows.RECORDS} WHERE f.identity IN (SELECT value FROM json_each(?)) "
                     "ORDER BY f.identity",
                     (chunk,),
                 ).fetchall()
                 provenances = _rows.provenances(self.path, database, chunk)
             for row in rows:
                 yield _rows.record(self.path, row, provenances)
-
-    def _put_label(
-        self, database: sqlite3.Connection, identity: str, label: Label, frame: Frame | None
-    ) -> bool:
-        n_atoms = self._n_atoms(database, identity)
-        forces = np.asarray(label.forces_eV_per_A, dtype=np.float64)
-        virial = None if label.virial_eV is None else np.asarray(label.virial_eV, dtype=np.float64)
-        _check_label(identity, n_atoms, label.energy_eV, forces, virial)
-        if _has(database, "labels", identity):
-            return False
-        if frame is not None:
-            forces = forces[self._permutation(database, identity, frame)]
-        values = (
-            float(label.energy_eV),
-            array_bytes(forces),
-            None if virial is None else array_bytes(virial),
-        )
-        database.execute(
-            "INSERT INTO labels VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (identity, *values, float(label.wall_s), max_force(forces), _rows.label_checksum(*values)),
-        )
-        database.execute("DELETE FROM failures WHERE identity = ?", (identity,))
-        return True
-
-    def _n_atoms(self, database: sqlite3.Connection, identity: str) -> int:
-        row = database.execute("SELECT n_atoms FROM frames WHERE identity = ?", (identity,)).fetchone()
-        if row is None:
-            raise StageError(
-                f"{self.path}: no frame {identity} was ever requested; request it before labelling"
-            )
-        return int(row[0])
-
-    def _permutation(self, database: sqlite3.Connection, identity: str, frame: Frame) -> list[int]:
-        """Index into `frame` of each atom of the stored frame."""
-        row = database.execute(f"{_rows.SELECT} FROM {_JOINED} WHERE f.identity = ?", (identity,)).fetchone()
-        provenances = _rows.provenances(self.path, database, json.dumps([identity]))
-        stored = _rows.record(self.path, row, provenances).frame
-        permutation = [0] * stored.n_atoms
-        for target, source in zip(canonical_order(stored), canonical_order(frame), strict=True):
-            permutation[target] = source
-        return permutation
-
-
-def _enter(database: sqlite3.Connection, identity: str, frame: Frame, settings: str, split: Split) -> None:
-    header = _rows.header(frame)
-    positions, cell = array_bytes(frame.positions_A), array_bytes(frame.cell_A)
-    database.execute(
-        "INSERT OR IGNORE INTO frames VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?)",
-        (
-            identity,
-            settings,
-            split,
-            frame.n_atoms,
-            header,
-            positions,
-            cell,
-            _rows.frame_checksum(header, positions, cell),
-        ),
-    )
-    provenance = json.dumps(asdict(frame.provenance), sort_keys=True)
-    known = [
-        text
-        for (text,) in database.execute(
-            "SELECT json FROM provenances WHERE identity = ? ORDER BY number", (identity,)
-        )
-    ]
-    if provenance not in known:
-        database.execute("INSERT INTO provenances VALUES (?, ?, ?)", (identity, len(known), provenance))
-
-
-def _has(database: sqlite3.Connection, table: str, identity: str) -> bool:
-    query = f"SELECT 1 FROM {table} WHERE identity = ?"
-    return database.execute(query, (identity,)).fetchone() is not None
 
 
 def _conditions(
@@ -436,19 +367,3 @@ def _conditions(
         clauses.append("f.physics = ?")
         values.append(physics_hash(physics))
     return ("WHERE " + " AND ".join(clauses) if clauses else ""), values
-
-
-def _check_label(identity: str, n_atoms: int, energy_eV: float, forces: Any, virial: Any) -> None:
-    if forces.shape != (n_atoms, 3):
-        raise StageError(
-            f"label of {identity}: the forces have shape {forces.shape}, expected ({n_atoms}, 3)"
-        )
-    if virial is not None and virial.shape != (3, 3):
-        raise StageError(f"label of {identity}: the virial has shape {virial.shape}, expected (3, 3)")
-    if not (
-        np.isfinite(energy_eV) and np.isfinite(forces).all() and (virial is None or np.isfinite(virial).all())
-    ):
-        raise StageError(
-            f"label of {identity}: energy, forces or virial hold a number that is not finite; store it as a "
-            "failure instead"
-        )

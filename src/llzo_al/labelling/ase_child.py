@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.metadata
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -129,7 +130,7 @@ def frame_atoms(record: Mapping[str, Any]) -> Atoms:
 
 
 def evaluate(atoms: Atoms, *, virials: bool) -> dict[str, Any]:
-    """Energy (eV), forces (eV/angstrom) and virial (eV, or None) of atoms with a calculator.
+    """Energy (eV), forces (eV/angstrom) and virial (eV, or None) of atoms with a calculator; which one.
 
     The energy is the calculator's ``free_energy``, which the forces belong to, where it has one.
     """
@@ -148,7 +149,23 @@ def evaluate(atoms: Atoms, *, virials: bool) -> dict[str, Any]:
         "energy_eV": float(energy),
         "forces_eV_per_A": np.asarray(forces, dtype=float).tolist(),
         "virial_eV": None if virial is None else np.asarray(virial, dtype=float).tolist(),
+        "program": _program(atoms.calc),
     }
+
+
+def _program(calculator: Any) -> str:
+    """What computes: what the calculator says, or its name and the version of its Python package."""
+    made = getattr(calculator, "inner", calculator)
+    told = getattr(made, "program", None)
+    if isinstance(told, str):
+        return told
+    package = type(made).__module__.partition(".")[0]
+    name = type(made).__name__
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return name
+    return f"{name} ({package} {version})"
 
 
 def failure(error: Exception) -> dict[str, str]:

@@ -240,6 +240,7 @@ def _labelled(start: Frame, record: Mapping[str, Any], what: str) -> tuple[Frame
         forces_eV_per_A=record["forces_eV_per_A"],
         virial_eV=record["virial_eV"],
         wall_s=float(record["wall_s"]),
+        program=str(record.get("program", "")),
     )
     if isinstance(label, LabelFailure):
         raise EngineError(f"{what}: {label.reason}")

@@ -180,7 +180,7 @@ def make_labeller(settings: Labelling, elements: Sequence[str]) -> Labeller:
 
 
 def checked_label(
-    frame: Frame, *, energy_eV: Any, forces_eV_per_A: Any, virial_eV: Any, wall_s: float
+    frame: Frame, *, energy_eV: Any, forces_eV_per_A: Any, virial_eV: Any, wall_s: float, program: str = ""
 ) -> Label | LabelFailure:
     """A label, or a failure ("not finite", "wrong shape") if an engine's numbers are not one.
 
@@ -192,6 +192,8 @@ def checked_label(
         What the engine gave: a number, shape (n_atoms, 3), and shape (3, 3) or None.
     wall_s
         Seconds that the engine worked on it.
+    program
+        The engine and its version.
     """
     try:
         energy = float(energy_eV)
@@ -218,4 +220,4 @@ def checked_label(
         return LabelFailure(
             cause="not finite", reason=f"not finite: {', '.join(bad)} (energy {energy} eV); atoms may overlap"
         )
-    return Label(energy_eV=energy, forces_eV_per_A=forces, virial_eV=virial, wall_s=wall_s)
+    return Label(energy_eV=energy, forces_eV_per_A=forces, virial_eV=virial, wall_s=wall_s, program=program)

@@ -100,7 +100,13 @@ class ClassicalEngine:
             "energy_eV": self._lammps.get_thermo("pe"),
             "forces_eV_per_A": prism.vector_to_ase(self._forces(len(positions_A))).tolist(),
             "virial_eV": virial.tolist() if all(periodic) else None,
+            "program": self.program,
         }
+
+    @property
+    def program(self) -> str:
+        """What computes, with its version."""
+        return f"LAMMPS {self._lammps.version()}"
 
     def _setup(self, prism: Prism, symbols: Sequence[str], positions_A: FloatArray) -> None:
         xhi, yhi, zhi, xy, xz, yz = (float(edge) for edge in prism.get_lammps_prism())
@@ -179,6 +185,11 @@ class ClassicalCalculator(Calculator):
             cutoff_A=cutoff_A,
             log=Path("none"),
         )
+
+    @property
+    def program(self) -> str:
+        """What computes, with its version."""
+        return self._engine.program
 
     def calculate(
         self,

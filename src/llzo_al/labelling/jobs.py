@@ -220,6 +220,7 @@ def _result(frame: Frame, message: Mapping[str, Any]) -> Label | LabelFailure:
         forces_eV_per_A=message["forces_eV_per_A"],
         virial_eV=message["virial_eV"],
         wall_s=float(message["wall_s"]),
+        program=str(message.get("program", "")),
     )
 
 

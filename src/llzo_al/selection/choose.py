@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from llzo_al.config.assessment import Selection
 from llzo_al.errors import StageError
@@ -289,6 +288,8 @@ def _nearest(
     rows: NDArray[np.float64], others: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Root mean square difference per feature to the nearest of `others`, and its number, shape (n,) each."""
+    from sklearn.neighbors import NearestNeighbors  # see `llzo_al.coverage.pca`
+
     search = NearestNeighbors(n_neighbors=1).fit(others)
     distance, nearest = search.kneighbors(rows)
     return distance[:, 0] / _root_of_features(rows), nearest[:, 0]

@@ -14,6 +14,9 @@ from llzo_al.install import install_command
 Backend = Literal["tensorflow", "pytorch"]
 MODEL_SUFFIX: dict[Backend, str] = {"tensorflow": ".pb", "pytorch": ".pth"}
 
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+"""Environment variable that says which GPUs a process may use."""
+
 _MODULES: dict[Backend, str] = {"tensorflow": "tensorflow", "pytorch": "torch"}
 _EXTRAS: dict[Backend, str] = {"tensorflow": "cpu", "pytorch": "torch"}
 
@@ -26,7 +29,7 @@ def available_backends() -> tuple[Backend, ...]:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """CUDA devices that a child process will see, as values for ``CUDA_VISIBLE_DEVICES``."""
+    """CUDA devices that a child process will see, each a value for ``CUDA_VISIBLE_DEVICES``."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return ()
@@ -41,14 +44,22 @@ def visible_gpus() -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     present = tuple(line.strip() for line in answer.stdout.splitlines() if line.strip())
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    chosen = os.environ.get(VISIBLE_GPUS)
     if chosen is None or not present:
         return present
     return tuple(item.strip() for item in chosen.split(",") if item.strip() not in ("", "-1"))
 
 
-def choose_backend(setting: str) -> Backend:
+def choose_backend(setting: str, *, begun: Backend | None = None) -> Backend:
     """Backend for `training.backend`: the named one, or for "auto" PyTorch with a GPU and TensorFlow without.
+
+    Parameters
+    ----------
+    setting
+        The campaign file's word.
+    begun
+        Backend of the checkpoint to go on from. "auto" keeps to it where it is installed: a node of another
+        kind would otherwise begin anew what the first one left.
 
     Raises
     ------
@@ -62,6 +73,8 @@ def choose_backend(setting: str) -> Backend:
                 "training.backend: no backend of DeePMD-kit is installed; install TensorFlow for CPUs with "
                 f"{_install('tensorflow')}, or PyTorch with CUDA with {_install('pytorch')}"
             )
+        if begun in installed:
+            return begun
         if "pytorch" in installed and ("tensorflow" not in installed or visible_gpus()):
             return "pytorch"
         return "tensorflow"
@@ -76,12 +89,6 @@ def choose_backend(setting: str) -> Backend:
         backend: Backend = name
         return backend
     raise UserError(f"training.backend: {setting!r} is none of auto, {', '.join(get_args(Backend))}")
-
-
-def device_environment(index: int) -> dict[str, str]:
-    """Environment that gives the training with this number one GPU, in turn; empty without GPUs."""
-    gpus = visible_gpus()
-    return {"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} if gpus else {}
 
 
 def _install(backend: Backend) -> str:

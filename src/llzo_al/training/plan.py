@@ -49,9 +49,6 @@ class TrainInputs:
         Directory of a finished training to start from; None starts from scratch.
     threads
         Cores that the training may use.
-    device_index
-        Number of this training among those at once: with GPUs each takes one in turn. None leaves the choice
-        to the framework.
     """
 
     training_systems: tuple[Path, ...]
@@ -62,7 +59,6 @@ class TrainInputs:
     seed: int
     init_model: Path | None = None
     threads: int = 1
-    device_index: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

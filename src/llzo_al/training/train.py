@@ -13,7 +13,7 @@ from llzo_al.evaluation.errors import ErrorSummary
 from llzo_al.files import read_json, write_json
 from llzo_al.process import engine_environment, run_child
 from llzo_al.progress import ProgressFile
-from llzo_al.training.backends import Backend, choose_backend, device_environment
+from llzo_al.training.backends import Backend, choose_backend
 from llzo_al.training.checkpoints import find_checkpoints, remove_checkpoint, remove_training
 from llzo_al.training.engines import INPUT
 from llzo_al.training.lcurve import LEARNING_CURVE, find_divergence, read_learning_curve
@@ -115,7 +115,7 @@ def train_model(
     reporter = ProgressFile(progress, task=task, total=inputs.steps)
     reporter.update(0, "starting DeePMD-kit", force=True)
     try:
-        backend = choose_backend(inputs.settings.backend)
+        backend = choose_backend(inputs.settings.backend, begun=_begun(directory, inputs.init_model))
         plan = make_plan(inputs, backend)
         _prepare(directory, plan)
         answer = _run(inputs, directory, backend, plan, progress, task)
@@ -133,6 +133,16 @@ def train_model(
         resumed_from_step=answer["resumed_from_step"],
         notes=(*plan.notes, *answer["notes"]),
     )
+
+
+def _begun(*directories: Path | None) -> Backend | None:
+    """Backend of the first of these trainings that has a checkpoint: what goes on from one has no choice."""
+    for directory in directories:
+        if directory is not None and (directory / KEY_FILE).exists():
+            backend: Backend = read_json(directory / KEY_FILE)["backend"]
+            if find_checkpoints(directory, backend):
+                return backend
+    return None
 
 
 def _prepare(directory: Path, plan: Plan) -> None:
@@ -153,9 +163,6 @@ def _run(
     task: str,
 ) -> dict[str, Any]:
     write_json(directory / KEY_FILE, {"key": plan.key, "backend": backend})
-    environment = engine_environment(threads=inputs.threads)
-    if inputs.device_index is not None:
-        environment |= device_environment(inputs.device_index)
     spec = {
         "backend": backend,
         "steps": inputs.steps,
@@ -170,7 +177,12 @@ def _run(
     }
     curve = directory / LEARNING_CURVE
     try:
-        answer = run_child("llzo_al.training.child", spec, directory=directory, environment=environment)
+        answer = run_child(
+            "llzo_al.training.child",
+            spec,
+            directory=directory,
+            environment=engine_environment(threads=inputs.threads),
+        )
     except EngineError as error:
         divergence = find_divergence(read_learning_curve(curve), plan.scale)
         if divergence is None:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from fireworks.core.launchpad import LaunchPad
 from fireworks.scripts import lpad_run
@@ -149,6 +148,8 @@ def lpad_command(campaign_dir: Path, launchpad_file: Path | None, arguments: Seq
             f"{campaign_dir}: lies on a network filesystem, so its LaunchPad is in the temporary folder of "
             "the machine that runs it: use lpad there (`llzo-al status` works anywhere)"
         )
+    from unittest import mock
+
     launchpad = open_launchpad(campaign_dir, launchpad_file)
 
     def own_launchpad(_: Any) -> LaunchPad:

@@ -14,6 +14,7 @@ from fireworks import LaunchPad
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.errors import StageError
 from llzo_al.process import inherited_locks, last_lines
+from llzo_al.training.backends import visible_gpus
 from llzo_al.workflow import growth
 from llzo_al.workflow.owner import Owner
 from llzo_al.workflow.repair import rerun_of_worker
@@ -26,13 +27,14 @@ MAX_RESTARTS = 3
 class _Worker:
     name: str
     categories: list[str]
+    gpu: str | None
     process: subprocess.Popen[bytes]
     restarts: int = 0
 
 
 @dataclass
 class LocalWorkers:
-    """The worker processes of one run.
+    """The worker processes of one run. GPUs are dealt out to them: a training or an MD run uses one.
 
     Attributes
     ----------
@@ -51,14 +53,15 @@ class LocalWorkers:
 
     def __enter__(self) -> LocalWorkers:
         limits = growth.category_limits(self.campaign)
+        gpus = visible_gpus()
         for number in range(growth.available_cores(self.campaign)):
             categories = [name for name in self.here if number < limits[name]]
             if not categories:
                 continue
             name = f"{self.campaign.config.name}-local-{number}"
-            self._workers.append(
-                _Worker(name=name, categories=categories, process=self._spawn(name, categories))
-            )
+            gpu = gpus[number % len(gpus)] if gpus else None
+            process = self._spawn(name, categories, gpu)
+            self._workers.append(_Worker(name=name, categories=categories, gpu=gpu, process=process))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,13 +95,13 @@ class LocalWorkers:
                 f"worker {worker.name} {ended}; it is replaced and "
                 f"{len(given_back)} task(s) start again from their checkpoints"
             )
-            worker.process = self._spawn(worker.name, worker.categories)
+            worker.process = self._spawn(worker.name, worker.categories, worker.gpu)
             worker.restarts += not disconnected
 
     def _log(self, name: str) -> Path:
         return self.campaign.directory.logs / f"{name}.log"
 
-    def _spawn(self, name: str, categories: list[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, categories: list[str], gpu: str | None) -> subprocess.Popen[bytes]:
         directory = self.campaign.directory.logs / "launches" / name
         directory.mkdir(parents=True, exist_ok=True)
         command = [
@@ -113,6 +116,8 @@ class LocalWorkers:
             "--parent",
             str(os.getpid()),
         ]
+        if gpu is not None:
+            command += ["--gpu", gpu]
         if self.launchpad_file is not None:
             command += ["--launchpad", str(self.launchpad_file.resolve())]
         with self._log(name).open("ab") as log:

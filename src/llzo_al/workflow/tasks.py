@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.campaign.failures import Failure, record_failure
 from llzo_al.errors import LlzoAlError, UpstreamError, UserError
 from llzo_al.labelling.vasp.command import worker_environment
+from llzo_al.training.backends import VISIBLE_GPUS
 from llzo_al.workflow import growth
 
 
@@ -31,7 +34,8 @@ class CampaignTask(FireTaskBase):
         os.environ.update(worker_environment(env))
         self._workers_threads = env.get("threads")
         try:
-            return self._work(Campaign.open(root))
+            with _alone_on(env.get("gpu") if self.fills_worker else None):
+                return self._work(Campaign.open(root))
         except Exception as error:
             failure = Failure(
                 task=fw_spec.get("_llzo_al_name", type(self).__name__),
@@ -51,6 +55,23 @@ class CampaignTask(FireTaskBase):
         """Cores that this task may use; a worker elsewhere gives a training or an MD run all of its own."""
         planned = int(self.get("threads", 1))
         return int(self._workers_threads or planned) if self.fills_worker else planned
+
+
+@contextmanager
+def _alone_on(gpu: str | None) -> Iterator[None]:
+    """Show the engines one GPU only; None shows them all."""
+    before = os.environ.get(VISIBLE_GPUS)
+    if gpu is None:
+        yield
+        return
+    os.environ[VISIBLE_GPUS] = gpu
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VISIBLE_GPUS]
+        else:
+            os.environ[VISIBLE_GPUS] = before
 
 
 def _campaign_dir(value: str, fw_spec: dict[str, Any]) -> Path:

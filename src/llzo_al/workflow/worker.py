@@ -154,12 +154,14 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--categories", required=True)
     parser.add_argument("--launchpad", type=Path, default=None)
+    parser.add_argument("--gpu", default=None)
     parser.add_argument("--parent", required=True, type=int)
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
     logging.basicConfig(level=logging.WARNING)
     directory = CampaignDirectory(arguments.campaign_dir)
-    worker = _worker(directory, arguments.name, arguments.categories.split(","))
+    gpu = {} if arguments.gpu is None else {"gpu": arguments.gpu}
+    worker = _worker(directory, arguments.name, arguments.categories.split(","), **gpu)
     try:
         work(open_launchpad(directory.root, arguments.launchpad), worker, poll_s=POLL_S)
     except (LlzoAlError, ConnectionFailure) as error:

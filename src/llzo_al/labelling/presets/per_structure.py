@@ -57,6 +57,11 @@ class PerStructure(Calculator):
         self._moments_muB = np.zeros(0)
         self._module.check(settings, run)
 
+    @property
+    def inner(self) -> Any:
+        """The calculator that does the work; None before the first frame."""
+        return self._inner
+
     def renew(self, run: Run) -> None:
         """Forget the calculator, so that the next frame does not start from the last one's wave functions."""
         self.close()

@@ -55,11 +55,11 @@ def label_of(
         return refused
     if not step.converged:
         return not_converged(step, run)
-    return step_label(frame, inputs, step, wall_s=wall_s, virials=virials)
+    return step_label(frame, inputs, step, wall_s=wall_s, program=run.program, virials=virials)
 
 
 def step_label(
-    frame: Frame, inputs: VaspInputs, step: IonicStep, *, wall_s: float, virials: bool = True
+    frame: Frame, inputs: VaspInputs, step: IonicStep, *, wall_s: float, program: str, virials: bool = True
 ) -> Label | LabelFailure:
     """The label that an ionic step gives to a frame of its structure."""
     keep_virial = virials and all(frame.periodic)
@@ -69,6 +69,7 @@ def step_label(
         forces_eV_per_A=inputs.in_frame_order(step.forces_eV_per_A),
         virial_eV=step.virial_eV if keep_virial else None,
         wall_s=wall_s,
+        program=program,
     )
 
 

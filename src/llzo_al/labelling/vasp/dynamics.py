@@ -15,7 +15,7 @@ from llzo_al.labelling.vasp.check import step_label
 from llzo_al.labelling.vasp.inputs import VaspInputs, make_inputs
 from llzo_al.labelling.vasp.ionic import advance
 from llzo_al.labelling.vasp.outputs import IonicStep
-from llzo_al.labelling.vasp.pieces import IonicRun, Piece, steps_of
+from llzo_al.labelling.vasp.pieces import IonicRun, Piece, program_of, steps_of
 from llzo_al.labelling.vasp.settings import physics
 from llzo_al.progress import ProgressFile
 from llzo_al.structures.reference_md import MDRun
@@ -113,7 +113,7 @@ def _motion(run: MDRun, step: int, number: int, inputs: VaspInputs) -> Mapping[s
 def _snapshots(
     run: MDRun, inputs: VaspInputs, pieces: list[Piece], *, labelled: bool
 ) -> list[tuple[Frame, Label | None]]:
-    steps = steps_of(pieces, newer=False)
+    steps, program = steps_of(pieces, newer=False), program_of(pieces)
     pairs: list[tuple[Frame, Label | None]] = []
     for number in run.snapshot_at:
         step = steps.get(number)
@@ -121,7 +121,8 @@ def _snapshots(
             break
         moved = frame_of(run.frame, inputs, step)
         told = run.snapshot(moved, number, len(pairs), potential_energy_eV=step.energy_eV)
-        pairs.append((told, label_or_none(told, inputs, step) if labelled and step.converged else None))
+        usable = labelled and step.converged
+        pairs.append((told, label_or_none(told, inputs, step, program) if usable else None))
     return pairs
 
 
@@ -138,7 +139,7 @@ def frame_of(start: Frame, inputs: VaspInputs, step: IonicStep) -> Frame:
     )
 
 
-def label_or_none(frame: Frame, inputs: VaspInputs, step: IonicStep) -> Label | None:
+def label_or_none(frame: Frame, inputs: VaspInputs, step: IonicStep, program: str) -> Label | None:
     """The label of an ionic step; None if its numbers are none, in which case the frame is labelled anew."""
-    label = step_label(frame, inputs, step, wall_s=step.wall_s)
+    label = step_label(frame, inputs, step, wall_s=step.wall_s, program=program)
     return None if isinstance(label, LabelFailure) else label

@@ -147,6 +147,7 @@ class Judge:
             forces_eV_per_A=step.forces_eV_per_A,
             virial_eV=step.virial_eV,
             wall_s=step.wall_s,
+            program=run.program,
         )
         if isinstance(label, Label):
             return frame, disbelief(label, max_force_eV_per_A=self.max_force_eV_per_A) or label

@@ -95,6 +95,11 @@ class ParsedRun:
     complete: bool
     gamma_centred: bool | None = None
 
+    @property
+    def program(self) -> str:
+        """What computed it, as labels say it."""
+        return f"VASP {self.version}".strip()
+
     def converged_steps(self) -> Iterator[tuple[int, IonicStep]]:
         """Index and step of each ionic step whose self-consistent cycle converged."""
         return ((index, step) for index, step in enumerate(self.steps) if step.converged)

@@ -240,6 +240,11 @@ def steps_of(pieces: Sequence[Piece], *, newer: bool) -> dict[int, IonicStep]:
     return dict(sorted(steps.items()))
 
 
+def program_of(pieces: Sequence[Piece]) -> str:
+    """What computed the pieces; several versions of VASP where it was changed in between."""
+    return ", ".join(dict.fromkeys(piece.run.program for piece in pieces if piece.run is not None))
+
+
 def _gzip(path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     with path.open("rb") as source, gzip.open(partial, "wb", compresslevel=6) as target:

@@ -15,7 +15,7 @@ from llzo_al.labelling.vasp.check import POSITION_TOLERANCE_A
 from llzo_al.labelling.vasp.dynamics import frame_of, label_or_none
 from llzo_al.labelling.vasp.inputs import VaspInputs, make_inputs
 from llzo_al.labelling.vasp.ionic import advance
-from llzo_al.labelling.vasp.pieces import IonicRun, Piece, steps_of
+from llzo_al.labelling.vasp.pieces import IonicRun, Piece, program_of, steps_of
 from llzo_al.progress import ProgressFile
 from llzo_al.structures.relaxation import RelaxationRun
 
@@ -106,6 +106,7 @@ def _path(run: RelaxationRun, inputs: VaspInputs, pieces: list[Piece]) -> list[t
         for index in range(len(piece.run.steps))
     }
     steps = {number: step for number, step in steps_of(pieces, newer=True).items() if step.converged}
+    program = program_of(pieces)
     last = max(steps, default=-1)
     first = min(steps, default=-1)
     pairs: list[tuple[Frame, Label | None]] = []
@@ -116,5 +117,5 @@ def _path(run: RelaxationRun, inputs: VaspInputs, pieces: list[Piece]) -> list[t
             frame_of(run.frame, inputs, step), number, len(pairs), relaxed=relaxed and number == last
         )
         in_its_own_basis = np.abs(step.cell_A - bases[number]).max() <= POSITION_TOLERANCE_A
-        pairs.append((frame, label_or_none(frame, inputs, step) if in_its_own_basis else None))
+        pairs.append((frame, label_or_none(frame, inputs, step, program) if in_its_own_basis else None))
     return pairs

@@ -120,6 +120,8 @@ class Totals(Fact):
     """Failed attempts at labels by cause, whatever came of the label later."""
     recovered: int = 0
     """Labels that succeeded after a failed attempt."""
+    programs: dict[str, int] = {}
+    """Numbers of labels by the program that computed them, with its version."""
 
 
 class CurvePoint(Fact):
