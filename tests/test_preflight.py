@@ -22,6 +22,9 @@ def test_every_missing_part_is_named(tmp_path, monkeypatch):
     assert ".[cpu]" in missing[0]
     assert "LAMMPS" in missing[1]
     assert "No module named 'nosuch'" in missing[2]
+    for number, tasks in enumerate((["train"], ["md", "train"], ["label"], ["control"], [])):
+        found = preflight.missing_parts(loaded.config, tasks=tasks)
+        assert found == [missing[:1], missing[:2], missing[2:], missing[:1], []][number]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from llzo_al.campaign.input_files import files_of, named_files
@@ -23,24 +24,33 @@ MIN_FREE_MB = 50
 """Free space below which nothing is begun: a single checkpoint of a training can take more."""
 
 
-def missing_parts(config: CampaignConfig) -> list[str]:
+def missing_parts(config: CampaignConfig, *, tasks: Collection[str] | None = None) -> list[str]:
     """Sentences that say what is missing on this machine and how to get it; empty if nothing is.
 
     Only what the campaign uses is looked for; `llzo-al doctor` looks at everything.
+
+    Parameters
+    ----------
+    config
+        The campaign file.
+    tasks
+        Kinds of task that this machine takes ("control", "train", "md", "label"); None for all.
     """
     missing = []
-    try:
-        choose_backend(config.training.backend)
-    except LlzoAlError as error:
-        missing.append(str(error))
-    if importlib.util.find_spec("lammps") is None:
+    if tasks is None or not {"control", "train", "md"}.isdisjoint(tasks):  # "control" predicts with models
+        try:
+            choose_backend(config.training.backend)
+        except LlzoAlError as error:
+            missing.append(str(error))
+    if (tasks is None or "md" in tasks) and importlib.util.find_spec("lammps") is None:
         missing.append(
             f"LAMMPS's Python module, for the exploration; install it with {install_command('cpu')}"
         )
-    try:
-        make_labeller(config.labelling, config.elements).preflight()
-    except LlzoAlError as error:
-        missing += str(error).splitlines()
+    if tasks is None or "label" in tasks:
+        try:
+            make_labeller(config.labelling, config.elements).preflight()
+        except LlzoAlError as error:
+            missing += str(error).splitlines()
     return missing
 
 

@@ -75,7 +75,7 @@ def run_campaign(
     """
     loaded = load_campaign(file)
     check_training(loaded)
-    missing = missing_parts(loaded.config)
+    missing = missing_parts(loaded.config, tasks=here)
     if missing:
         raise UserError(f"{file}: this machine lacks what the campaign needs:\n  " + "\n  ".join(missing))
     place = CampaignDirectory((directory or loaded.campaign_dir).resolve())

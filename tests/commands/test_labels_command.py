@@ -1,6 +1,7 @@
 """``llzo-al labels``: listing by default, one frame, trying again, checking."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def test_the_list_as_json(call, campaign):
     assert [row["cause"] for row in found["failed"]] == ["crash", "time limit"]
     _, out, _ = call("labels", campaign.directory.root, "--cause", "crash", "--json")
     assert len(json.loads(out)["failed"]) == 1
+
+
+def test_labels_above_the_force_cap_are_told_apart(call, campaign):
+    root = campaign.directory.root
+    assert "force cap" not in call("labels", root)[1]
+    absurd = replace(label(8), forces_eV_per_A=np.diag([60.0, -30.0, -30.0]), program="VASP 6.4.2")
+    campaign.store.add_label(campaign.store.pending()[0][0], absurd)
+    out = call("labels", root)[1]
+    row = next(line for line in out.splitlines() if "source: crystals" in line)
+    assert row.split()[-4:] == ["7", "0", "2", "1"]
+    assert "no training sees them" in out
+    assert "1 computed by VASP 6.4.2" in out
 
 
 def test_what_is_neither_a_command_nor_a_directory(call, tmp_path):

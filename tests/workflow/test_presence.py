@@ -9,9 +9,11 @@ import pytest
 
 from campaigns import make_tiny
 from llzo_al.campaign.directory import CampaignLock, driven
+from llzo_al.errors import UserError
 from llzo_al.process import LOCK_FD_VARIABLE
 from llzo_al.workflow.owner import owner_of
 from llzo_al.workflow.presence import TaskInHand, busy, lost
+from llzo_al.workflow.worker import WhenDriven
 
 WORKER = """
 import subprocess, sys
@@ -81,6 +83,17 @@ def test_a_campaign_is_driven_while_its_lock_is_held(tmp_path):
     with CampaignLock(directory):
         assert driven(directory)
     assert not driven(directory)
+
+
+def test_a_machine_that_lacks_an_engine_takes_no_tasks_for_it(tmp_path):
+    text = "engine: ase\n  calculator: nosuch.module.Calculator"
+    campaign = make_tiny(tmp_path, **{"engine: classical_reference": text})
+    trains, labels = (WhenDriven(campaign.directory, [kind]) for kind in ("train", "label"))
+    assert not labels()
+    with CampaignLock(campaign.directory):
+        assert trains()
+        with pytest.raises(UserError, match=r"(?s)a worker for label needs.*nosuch"):
+            labels()
 
 
 def test_owners_of_one_path_differ(tmp_path):

@@ -53,11 +53,14 @@ class LabelList:
     Attributes
     ----------
     by_split, by_source
-        Frames by split or source, then by status: "pending", "labelled", "failed".
+        Frames by split or source, then by status: "pending", "labelled", "failed"; "excluded" are those of
+        the labelled ones whose forces are above the cap, which no training sees.
     causes
         Failed labels by cause.
     recovered
         Labels that took more than one attempt.
+    programs
+        Labels by the program that computed them; those of which it is not known are left out.
     failed
         Those that failed, by cause and identity.
     """
@@ -66,6 +69,7 @@ class LabelList:
     by_source: dict[str, dict[str, int]]
     causes: dict[str, int]
     recovered: int
+    programs: dict[str, int]
     failed: tuple[FailedLabel, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,14 +95,19 @@ def label_list(campaign: Campaign, *, causes: Sequence[str] | None = None) -> La
     _check_causes(causes)
     by_split: dict[str, Counter[str]] = {}
     by_source: dict[str, Counter[str]] = {}
+    programs: Counter[str] = Counter()
     labelled: list[str] = []
     failed: list[Record] = []
+    cap = campaign.config.dataset.force_cap_eV_per_A
     for record in campaign.store.records(labelled=None, physics=campaign.physics):
-        status = _status(record)
-        by_split.setdefault(record.split, Counter())[status] += 1
-        by_source.setdefault(record.frame.provenance.source, Counter())[status] += 1
+        told = [_status(record)]
+        if (record.max_force_eV_per_A or 0.0) > cap:
+            told.append("excluded")
+        by_split.setdefault(record.split, Counter()).update(told)
+        by_source.setdefault(record.frame.provenance.source, Counter()).update(told)
         if record.label is not None:
             labelled.append(record.identity)
+            programs[record.label.program] += 1
         elif record.failure is not None:
             failed.append(record)
     attempts = campaign.store.attempts([record.identity for record in failed])
@@ -108,6 +117,7 @@ def label_list(campaign: Campaign, *, causes: Sequence[str] | None = None) -> La
         by_source={name: dict(counts) for name, counts in sorted(by_source.items())},
         causes=dict(Counter(row.cause for row in rows).most_common()),
         recovered=len(campaign.store.attempts(labelled)),
+        programs={name: number for name, number in programs.most_common() if name},
         failed=tuple(
             sorted(
                 (row for row in rows if causes is None or row.cause in causes),

@@ -26,14 +26,22 @@ def render_list(found: LabelList) -> Iterator[RenderableType]:
     """The counts and the failed labels for a terminal."""
     table = Table(box=box.SIMPLE_HEAD, title="labels", title_justify="left")
     table.add_column("")
-    for status in ("labelled", "pending", "failed"):
-        table.add_column("waiting" if status == "pending" else status, justify="right")
+    columns = {"labelled": "labelled", "pending": "waiting", "failed": "failed"}
+    if any("excluded" in counts for counts in found.by_split.values()):
+        columns["excluded"] = "above force cap"
+    for title in columns.values():
+        table.add_column(title, justify="right")
     for heading, groups in (("split", found.by_split), ("source", found.by_source)):
         for name, counts in groups.items():
-            numbers = [str(counts.get(status, 0)) for status in ("labelled", "pending", "failed")]
-            table.add_row(f"{heading}: {name}", *numbers)
+            table.add_row(f"{heading}: {name}", *(str(counts.get(status, 0)) for status in columns))
         table.add_section()
     yield table
+    if "excluded" in columns:
+        yield Text(
+            "labels above the force cap (dataset.force_cap_eV_per_A) are kept, but no training sees them"
+        )
+    for program, number in found.programs.items():
+        yield Text(f"{number} computed by {program}")
     if found.recovered:
         yield Text(f"{found.recovered} label(s) succeeded after a failed attempt")
     for cause, count in found.causes.items():

@@ -18,8 +18,10 @@ from fireworks import FWorker, LaunchPad
 from fireworks.core.rocket_launcher import launch_rocket
 from pymongo.errors import ConnectionFailure
 
+from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import CampaignDirectory, driven
 from llzo_al.errors import LlzoAlError, StageError, UserError
+from llzo_al.preflight import missing_parts
 from llzo_al.process import die_with_parent, usable_cores
 from llzo_al.workflow.launchpads import open_launchpad
 from llzo_al.workflow.owner import owner_of
@@ -98,11 +100,12 @@ def work_elsewhere(
     Raises
     ------
     UserError
-        If the launchpad file is of no use.
+        If the launchpad file is of no use, or this machine lacks what such tasks need.
     StageError
         If the database stays away.
     """
     directory = CampaignDirectory(root.resolve())
+    may_take = WhenDriven(directory, categories)
     for number in (signal.SIGINT, signal.SIGTERM):
         # FireWorks would take Python's KeyboardInterrupt for the failure of the task.
         signal.signal(number, signal.SIG_DFL)
@@ -121,7 +124,7 @@ def work_elsewhere(
                 worker,
                 poll_s=POLL_ELSEWHERE_S,
                 idle_s=idle_s,
-                may_take=partial(driven, directory),
+                may_take=may_take,
                 in_hand=partial(TaskInHand, hands(directory), name),
             )
             say(f"worker {name} ends: no task for {idle_s:g} s")
@@ -129,6 +132,38 @@ def work_elsewhere(
         except ConnectionFailure:
             say(f"worker {name} lost the connection to MongoDB at {launchpad.address} and waits for it")
             launchpad, turn = _reconnected(directory.root, launchpad_file), turn + 1
+
+
+class WhenDriven:
+    """Whether tasks may be taken: while a run drives the campaign, on a machine that is fit for them.
+
+    A machine that is not would fail one task after the other before another machine could take them.
+    """
+
+    def __init__(self, directory: CampaignDirectory, categories: Sequence[str]) -> None:
+        self._directory = directory
+        self._categories = categories
+        self._fit = False
+
+    def __call__(self) -> bool:
+        """Whether a task may be taken now.
+
+        Raises
+        ------
+        UserError
+            If the campaign is driven and this machine is not fit for it.
+        """
+        if not driven(self._directory):
+            return False
+        if not self._fit:
+            missing = missing_parts(Campaign.open(self._directory.root).config, tasks=self._categories)
+            if missing:
+                raise UserError(
+                    f"{socket.gethostname()} lacks what a worker for {', '.join(self._categories)} needs "
+                    "(--tasks says which tasks it takes):\n  " + "\n  ".join(missing)
+                )
+            self._fit = True
+        return True
 
 
 def _reconnected(root: Path, launchpad_file: Path) -> LaunchPad:
