@@ -21,7 +21,7 @@ def test_a_frame_above_the_force_cap_is_counted_once(tmp_path):
         )
         campaign.store.add_label(record.identity, label)
     totals = campaign_facts(campaign).totals
-    assert totals.programs == {"VASP 6.4.2": len(records) - 1, "not known": 1}
+    assert totals.programs == {"VASP 6.4.2": len(records) - 1, "": 1}
     labels = totals.labels
     assert labels.excluded == len(records) // 2
     assert labels.training + labels.held_out + labels.excluded == len(records)

@@ -162,7 +162,7 @@ def test_text_is_escaped_everywhere():
     iteration["times"][NASTY] = {"wall_s": 3.0}
     iteration["decision"]["reasons"] = [NASTY]
     iteration["md"]["endings"][0] |= {"run": NASTY, "ended": NASTY}
-    data["totals"]["failures"] = {NASTY: 1}
+    data["totals"] |= {"failures": {NASTY: 1}, "programs": {NASTY: 1}}
     data["learning_curves"][NASTY] = [{"step": 1, "force_rmse_meV_per_A": 2.0}]
     data["final"]["model_files"] = [NASTY]
     facts = CampaignFacts.model_validate(data)
@@ -326,3 +326,12 @@ def test_durations(seconds, text):
 )
 def test_numbers(value, digits, text):
     assert number(value, digits) == text
+
+
+def test_the_page_says_which_program_computed_the_labels():
+    def told(programs):
+        page = render(empty_facts(totals={"programs": programs}))
+        return page.split("<dt>labels</dt><dd>")[1].split("</dd>")[0]
+
+    assert told({}) == told({"": 12}) == "nobody"
+    assert told({"VASP 6.4.2": 9, "": 2}) == "nobody, computed by VASP 6.4.2 (9), an unknown program (2)"

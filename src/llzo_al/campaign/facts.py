@@ -66,7 +66,7 @@ def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
         ),
         iterations=iterations,
         coverage_history=tuple(f.HistoryPoint(**one) for one in coverage_history(campaign, n_closed)),
-        final=_final(campaign, finished) if finished else None,
+        final=_final(finished) if finished else None,
         totals=_totals(campaign, runs, n_closed),
         label_checks=LabelCheckFacts.model_validate(check_campaign_labels(campaign).as_dict()),
         learning_curves=_learning_curves(campaign, n_closed),
@@ -209,15 +209,15 @@ def _stage_time(directories: Iterable[Path], *engine_parts: str) -> f.StageTime:
     return f.StageTime(wall_s=wall, engine_s=engine if engine_parts else None)
 
 
-def _final(campaign: Campaign, outputs: Mapping[str, Any]) -> f.FinalFacts:
+def _final(finished: final.FinishedFinal) -> f.FinalFacts:
     return f.FinalFacts(
-        errors=f.Errors(held_out=_errors(outputs["tests"])),
-        dimers=tuple(f.DimerCurve(**curve) for curve in final.final_dimer_curves(campaign)),
+        errors=f.Errors(held_out=_errors(finished.outputs["tests"])),
+        dimers=tuple(f.DimerCurve(**curve) for curve in finished.dimers),
         parity=tuple(
             f.ParityFacts(kind=kind, **{name: tuple(values.tolist()) for name, values in vars(one).items()})
-            for kind, one in final.final_parity(campaign).items()
+            for kind, one in finished.parity.items()
         ),
-        model_files=tuple(f"models/{name}" for name in outputs["models"]),
+        model_files=tuple(f"models/{name}" for name in finished.outputs["models"]),
     )
 
 
@@ -252,10 +252,7 @@ def _totals(campaign: Campaign, runs: list[dict[str, Any]], n_closed: int) -> f.
         recovered=len(
             attempts.keys() & set(campaign.store.identities(labelled=True, physics=campaign.physics))
         ),
-        programs={
-            program or "not known": number
-            for program, number in campaign.store.programs(physics=campaign.physics).items()
-        },
+        programs=campaign.store.programs(physics=campaign.physics),
     )
 
 

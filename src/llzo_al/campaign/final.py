@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llzo_al.campaign.campaign import Campaign
@@ -84,25 +85,36 @@ def _gather(campaign: Campaign, models: Sequence[TrainedModel]) -> list[str]:
     return names
 
 
-def finished_final(campaign: Campaign) -> dict[str, Any] | None:
-    """Outputs of `finish` for the campaign as it stands, or None; also where a model is gone."""
+@dataclass(frozen=True, kw_only=True)
+class FinishedFinal:
+    """The finished potential.
+
+    Attributes
+    ----------
+    outputs
+        What `finish` gave.
+    dimers
+        Curves of the potential beside the labelled dimers, as `compare_with_dimers` left them.
+    parity
+        Labels and the first model's predictions of held-out frames, by kind of structure.
+    """
+
+    outputs: dict[str, Any]
+    dimers: list[dict[str, Any]]
+    parity: dict[str, Parity]
+
+
+def finished_final(campaign: Campaign) -> FinishedFinal | None:
+    """The potential of the campaign as it stands, or None; also where a model is gone."""
     models = _finished_models(campaign)
     outputs = finished(campaign.directory.final / "test", _key(models)) if models else None
     if outputs is None or not all((campaign.directory.models / name).exists() for name in outputs["models"]):
         return None
-    return outputs
-
-
-def final_dimer_curves(campaign: Campaign) -> list[dict[str, Any]]:
-    """Curves of the finished potential beside the labelled dimers, as `compare_with_dimers` left them."""
-    models = _finished_models(campaign)
-    return finished_curves(campaign, models) if models else []
-
-
-def final_parity(campaign: Campaign) -> dict[str, Parity]:
-    """Labels and the first finished model's predictions of held-out frames, by kind of structure."""
-    models = _finished_models(campaign)
-    return read_parity(models[0].directory / PARITY) if models else {}
+    return FinishedFinal(
+        outputs=outputs,
+        dimers=finished_curves(campaign, models),
+        parity=read_parity(models[0].directory / PARITY),
+    )
 
 
 def _finished_models(campaign: Campaign) -> list[TrainedModel]:

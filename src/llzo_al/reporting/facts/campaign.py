@@ -121,7 +121,7 @@ class Totals(Fact):
     recovered: int = 0
     """Labels that succeeded after a failed attempt."""
     programs: dict[str, int] = {}
-    """Numbers of labels by the program that computed them, with its version."""
+    """Numbers of labels by the program that computed them, with its version; "" where it is not known."""
 
 
 class CurvePoint(Fact):
