@@ -132,7 +132,7 @@ def _open(loaded: LoadedCampaign, place: CampaignDirectory, console: Console) ->
 
 def _work(campaign: Campaign, launchpad_file: Path | None, here: Sequence[str], console: Console) -> None:
     place = campaign.directory
-    display = CampaignDisplay(place.logs / "campaign.log", place.progress, console)
+    display = CampaignDisplay(place.log, place.progress, console)
     console.print(f"campaign {campaign.config.name} in {place.root}", highlight=False, soft_wrap=True)
     memory = _Memory()
 

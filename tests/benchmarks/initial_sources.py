@@ -14,6 +14,7 @@ StructureMatcher, and 100000 scaled and rattled frames are made of a few crystal
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -140,12 +141,18 @@ def main() -> None:
     if len(sys.argv) > 2 and sys.argv[1] in ("read", "crystals"):
         {"read": read, "crystals": crystals}[sys.argv[1]](Path(sys.argv[2]))
         return
-    numbers = [int(text) for text in sys.argv[1:]] or [1000, 10_000, 100_000]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "frames", nargs="*", type=int, default=[1000, 10_000, 100_000], help="numbers of frames"
+    )
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="llzo-al-benchmark-") as name:
         root = Path(name)
         print("| data set | frames | kept | read and checked per second | streamed per second | peak (MB) |")
         print("| --- | --- | --- | --- | --- | --- |", flush=True)
-        for frames in numbers:
+        for frames in arguments.frames:
             write_npy(root / f"npy-{frames}", frames)
             _child("read", root / f"npy-{frames}")
             if frames <= XYZ_FRAMES:

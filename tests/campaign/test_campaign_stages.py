@@ -10,10 +10,11 @@ from campaigns import make_tiny
 from llzo_al.campaign import closing, final, initial, iteration, labels, reference_runs
 from llzo_al.campaign.assessed import read_predictions
 from llzo_al.campaign.campaign import Campaign
-from llzo_al.campaign.dataset_stage import export_dataset, exported_dataset, failed_labels
+from llzo_al.campaign.dataset_stage import ExportedDataset, export_dataset, exported_dataset, failed_labels
 from llzo_al.dataset.frames import LabelFailure
 from llzo_al.errors import StageError, UpstreamError
 from llzo_al.files import MANIFEST, run_stage, write_json
+from llzo_al.training.train import TrainResult
 
 
 def gather(campaign):
@@ -274,6 +275,36 @@ def test_another_level_of_theory_reopens_closed_iterations(tmp_path):
     other = make_tiny(tmp_path, **{"engine: classical_reference": text})
     assert closing.first_open_iteration(other) == 0
     assert closing.first_open_iteration(make_tiny(tmp_path)) == 1
+
+
+def test_what_a_training_notes_is_told_once(campaign, monkeypatch):
+    dataset = ExportedDataset(token="t", training_systems=(), test_systems={}, training=(), counts={})
+    training = iteration.Training(
+        index=1,
+        directory=campaign.directory.iteration(0) / "train" / "model-1",
+        dataset=dataset,
+        steps=1,
+        seed=1,
+        warm=None,
+    )
+    result = TrainResult(
+        model="m.pb",
+        frozen_model="f.pb",
+        compressed=False,
+        backend="tensorflow",
+        steps=1,
+        tests={},
+        timings={},
+        notes=("the farthest neighbours are left out",),
+    )
+    monkeypatch.setattr(iteration, "train_model", lambda *_, **__: result)
+    for _ in range(2):
+        iteration.run_training(campaign, training, threads=1, name="iteration-0-model-1")
+    told = (campaign.directory.logs / "campaign.log").read_text()
+    assert told.endswith(
+        "  warning: training of iteration 0 model 1\n    the farthest neighbours are left out\n"
+    )
+    assert told.count("neighbours") == 1
 
 
 def test_final_is_not_there_before_its_data_set(labelled):

@@ -1,5 +1,6 @@
 """Local workers: what each of them takes, and which GPU it shows to its engines."""
 
+import logging
 import os
 import subprocess
 
@@ -53,7 +54,7 @@ def test_limits_say_who_takes_what(started):
     assert started(here=()) == []
 
 
-def test_a_worker_shows_its_gpu_to_trainings_and_md_runs(tmp_path, monkeypatch):
+def test_a_worker_shows_its_gpu_to_engines_and_its_warnings_to_people(tmp_path, monkeypatch):
     campaign = make_tiny(tmp_path)
     seen = {}
 
@@ -66,6 +67,9 @@ def test_a_worker_shows_its_gpu_to_trainings_and_md_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks.labels, "label_frames", lambda *_: {"seen": note("label")()})
 
     def work(_, fworker, **__):
+        logging.getLogger("llzo_al.labelling.classical").warning(
+            "%s gave 2 of 5 snapshots:\nunstable", "run 1"
+        )
         spec, where = {"_fw_env": fworker.env}, {"campaign_dir": str(campaign.directory.root)}
         tasks.TrainTask(**where, iteration=0, model=1).run_task(spec)
         tasks.ExploreTask(**where, iteration=0, run=3).run_task(spec)
@@ -77,6 +81,10 @@ def test_a_worker_shows_its_gpu_to_trainings_and_md_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "die_with_parent", lambda _: None)
     monkeypatch.setattr(worker, "work", work)
     monkeypatch.setenv(GPU, "4,5")
+    monkeypatch.setattr(logging.getLogger("llzo_al"), "handlers", [])
     worker.main()
     assert seen == {"train": "5", "explore": "5", "final": "5", "label": "4,5"}
     assert os.environ[GPU] == "4,5"
+    (told, detail) = campaign.directory.log.read_text().splitlines()
+    assert told.endswith("  warning: run 1 gave 2 of 5 snapshots:")
+    assert detail == "    unstable"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.campaign.input_files import InputFile, keep, kept, look
+from llzo_al.campaign.log import say
 from llzo_al.campaign.resolved import read_resolved, write_resolved
 from llzo_al.config.campaign import CampaignConfig
 from llzo_al.dataset.store import LabelStore
@@ -151,10 +151,7 @@ class Campaign:
 
     def say(self, message: str, *details: str) -> None:
         """Add a line, and an indented one for each detail, to the log, which `llzo-al run` shows."""
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        lines = [f"{stamp}  {message}", *(f"    {detail}" for detail in details)]
-        with (self.directory.logs / "campaign.log").open("a", encoding="utf-8") as handle:
-            handle.write("\n".join(lines) + "\n")
+        say(self.directory, message, *details)
 
     def progress_file(self, name: str) -> Path:
         """Where the progress of the task `name` is told."""

@@ -88,6 +88,11 @@ class CampaignDirectory:
         return self.root / "logs"
 
     @property
+    def log(self) -> Path:
+        """What the campaign says as it goes on; `llzo-al run` shows it."""
+        return self.logs / "campaign.log"
+
+    @property
     def progress(self) -> Path:
         """Progress of the tasks under way."""
         return self.root / "logs" / "progress"

@@ -149,6 +149,8 @@ def run_training(campaign: Campaign, training: Training, *, threads: int, name: 
             work,
             progress=campaign.progress_file(name),
         )
+        if result.notes:
+            campaign.say(f"warning: training of {name.replace('-', ' ')}", *result.notes)
         return result.as_dict()
 
     outputs = run_stage(training.directory, stage="train", key=key, compute=compute)

@@ -115,7 +115,7 @@ def train_model(
     reporter = ProgressFile(progress, task=task, total=inputs.steps)
     reporter.update(0, "starting DeePMD-kit", force=True)
     try:
-        backend = choose_backend(inputs.settings.backend, begun=_begun(directory, inputs.init_model))
+        backend, notes = _backend(inputs, directory)
         plan = make_plan(inputs, backend)
         _prepare(directory, plan)
         answer = _run(inputs, directory, backend, plan, progress, task)
@@ -131,8 +131,21 @@ def train_model(
         timings=answer["timings"],
         warm_start=plan.init_model is not None,
         resumed_from_step=answer["resumed_from_step"],
-        notes=(*plan.notes, *answer["notes"]),
+        notes=(*notes, *plan.notes, *answer["notes"]),
     )
+
+
+def _backend(inputs: TrainInputs, directory: Path) -> tuple[Backend, list[str]]:
+    """The backend, and a note where another one would be chosen for a new training here."""
+    setting = inputs.settings.backend
+    backend = choose_backend(setting, begun=_begun(directory, inputs.init_model))
+    new = choose_backend(setting)
+    if backend == new:
+        return backend, []
+    return backend, [
+        f"goes on with {backend}, with which it was begun; a new training would use {new} here "
+        "(training.backend names one for all)"
+    ]
 
 
 def _begun(*directories: Path | None) -> Backend | None:

@@ -20,6 +20,7 @@ from pymongo.errors import ConnectionFailure
 
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import CampaignDirectory, driven
+from llzo_al.campaign.log import WarningsInLog
 from llzo_al.errors import LlzoAlError, StageError, UserError
 from llzo_al.preflight import missing_parts
 from llzo_al.process import die_with_parent, usable_cores
@@ -105,6 +106,7 @@ def work_elsewhere(
         If the database stays away.
     """
     directory = CampaignDirectory(root.resolve())
+    logging.getLogger("llzo_al").addHandler(WarningsInLog(directory))
     may_take = WhenDriven(directory, categories)
     for number in (signal.SIGINT, signal.SIGTERM):
         # FireWorks would take Python's KeyboardInterrupt for the failure of the task.
@@ -195,6 +197,7 @@ def main() -> None:
     die_with_parent(arguments.parent)
     logging.basicConfig(level=logging.WARNING)
     directory = CampaignDirectory(arguments.campaign_dir)
+    logging.getLogger("llzo_al").addHandler(WarningsInLog(directory))
     gpu = {} if arguments.gpu is None else {"gpu": arguments.gpu}
     worker = _worker(directory, arguments.name, arguments.categories.split(","), **gpu)
     try:
