@@ -180,11 +180,7 @@ def label_facts(campaign: Campaign, record: Record) -> dict[str, Any]:
             "program": label.program,
         }
     if record.failure is not None:
-        cause = CAUSES.get(record.failure.cause)
-        facts["failure"] = {
-            **asdict(record.failure),
-            "meaning": None if cause is None else cause.meaning,
-        }
+        facts["failure"] = {**asdict(record.failure), "meaning": CAUSES.get(record.failure.cause)}
     return facts
 
 

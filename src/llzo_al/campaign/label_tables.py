@@ -45,7 +45,7 @@ def render_list(found: LabelList) -> Iterator[RenderableType]:
     if found.recovered:
         yield Text(f"{found.recovered} label(s) succeeded after a failed attempt")
     for cause, count in found.causes.items():
-        meaning = f" ({CAUSES[cause].meaning})" if cause in CAUSES else ""
+        meaning = f" ({CAUSES[cause]})" if cause in CAUSES else ""
         yield Text(f"{count} failed: {cause}{meaning}")
     if found.failed:
         yield _failed_table(found.failed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,6 @@ class ParsedRun:
     def program(self) -> str:
         """What computed it, as labels say it."""
         return f"VASP {self.version}".strip()
-
-    def converged_steps(self) -> Iterator[tuple[int, IonicStep]]:
-        """Index and step of each ionic step whose self-consistent cycle converged."""
-        return ((index, step) for index, step in enumerate(self.steps) if step.converged)
 
 
 def find_output(directory: Path, name: str) -> Path | None:

@@ -8,7 +8,6 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import neighbor_list
-from numpy.typing import NDArray
 
 from llzo_al.dataset.frames import FloatArray
 from llzo_al.errors import UserError
@@ -72,14 +71,6 @@ def shortest_A(atoms: Atoms, *, within_A: float = 4.0) -> float:
     """Shortest distance of two atoms, images included; infinite beyond `within_A`."""
     distances = neighbor_list("d", atoms, within_A)
     return float(distances.min()) if len(distances) else float("inf")
-
-
-def count_within(atoms: Atoms, centres: Iterable[int], element: str, cutoff_A: float) -> NDArray[np.int64]:
-    """Atoms of an element within a cutoff of each of some atoms."""
-    first, second = neighbor_list("ij", atoms, cutoff_A)
-    is_element = np.array(atoms.get_chemical_symbols()) == element
-    counts = np.bincount(first[is_element[second]], minlength=len(atoms))
-    return counts[list(centres)].astype(np.int64)
 
 
 def density_g_per_cm3(atoms: Atoms) -> float:
