@@ -94,6 +94,7 @@ def test_a_machine_that_lacks_an_engine_takes_no_tasks_for_it(tmp_path):
         assert trains()
         with pytest.raises(UserError, match=r"(?s)a worker for label needs.*nosuch"):
             labels()
+    assert "lacks what a worker for label needs" in campaign.directory.log.read_text()
 
 
 def test_owners_of_one_path_differ(tmp_path):

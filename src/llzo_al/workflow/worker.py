@@ -18,6 +18,7 @@ from fireworks import FWorker, LaunchPad
 from fireworks.core.rocket_launcher import launch_rocket
 from pymongo.errors import ConnectionFailure
 
+from llzo_al.campaign import log
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import CampaignDirectory, driven
 from llzo_al.campaign.log import WarningsInLog
@@ -160,10 +161,9 @@ class WhenDriven:
         if not self._fit:
             missing = missing_parts(Campaign.open(self._directory.root).config, tasks=self._categories)
             if missing:
-                raise UserError(
-                    f"{socket.gethostname()} lacks what a worker for {', '.join(self._categories)} needs "
-                    "(--tasks says which tasks it takes):\n  " + "\n  ".join(missing)
-                )
+                told = f"{socket.gethostname()} lacks what a worker for {', '.join(self._categories)} needs"
+                log.say(self._directory, told, *missing)  # where people look, beside the job's own output
+                raise UserError(f"{told} (--tasks says which tasks it takes):\n  " + "\n  ".join(missing))
             self._fit = True
         return True
 
