@@ -33,6 +33,25 @@ def test_quickstart_is_short_and_keeps_to_its_recipe():
     assert config.stopping.min_iterations >= 2
 
 
+def test_the_harder_variant_is_the_quickstart_but_for_what_makes_it_harder():
+    easy, hard = (
+        load_campaign(ROOT / "examples" / "quickstart" / f"{name}.yaml").config.settings()
+        for name in ("campaign", "harder")
+    )
+    changed = {
+        (section, key)
+        for section, values in easy.items()
+        for key in (values if isinstance(values, dict) else [""])
+        if (values[key] != hard[section][key] if key else values != hard[section])
+    }
+    assert changed == {
+        ("name", ""),
+        ("exploration", "temperatures_K"),
+        ("selection", "max_frames"),
+        ("stopping", "max_iterations"),
+    }
+
+
 @pytest.mark.parametrize("name", template_names())
 def test_template_is_a_campaign_without_warnings(tmp_path, name):
     path = write_template(name, tmp_path / "new" / "directory")
