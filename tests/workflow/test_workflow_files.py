@@ -38,7 +38,7 @@ def test_file_loads_and_its_tasks_are_ours(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_file_says_how_to_add_it(path):
-    assert f"llzo-al lpad DIR add workflows/{path.name}" in path.read_text()
+    assert f"llzo-al lpad DIR --launchpad my_launchpad.yaml add workflows/{path.name}" in path.read_text()
 
 
 def worker(campaign):

@@ -63,8 +63,9 @@ def statements(settings: Coverage, *, trajectories_given: bool) -> tuple[str, ..
         f"feature that is constant there counts as uncovered in every plane.{subspace}",
         f"Edges: the cells divide {edges} along each component.",
         "Pooling: elements are weighted by their number of visited environments.",
-        f"Ceiling: coverage of a random half of the visited frames by the other half, mean of {REPEATS} "
-        "splits, in the same planes and cells. Ratio: the training set's coverage of the same halves divided "
+        "Ceiling: coverage of a random half of the visited frames by the other half, mean over "
+        f"{REPEATS // 2} splits taken both ways, in the same planes and cells. Ratio: the training set's "
+        "coverage of the same halves divided "
         "by it; in the pooled ratio no element counts for more than its ceiling.",
         "Unseen mass: the share of further MD that would fall into cells not visited yet, from cells visited "
         "once (Good 1953), and from cells that one or two trajectories visited (Chao and Jost 2012).",
