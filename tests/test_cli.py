@@ -1,14 +1,20 @@
 """The command line: what each command says, and the exit code that it ends in."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from campaigns import make_tiny, write_tiny
 from llzo_al import cli
+from llzo_al.console import ERRORS
+from llzo_al.doctor import Check, Status
+from llzo_al.doctor.diagnosis import PROBES
 from llzo_al.errors import ExitCode, StageError, UserError
 
 COMMANDS = [
@@ -200,6 +206,87 @@ def test_a_file_in_the_place_of_the_directory(call, tmp_path):
     assert code == ExitCode.USER_ERROR
     assert "is a file, expected a directory" in err
     assert (tmp_path / "file").read_text() == "precious"
+
+
+def everything_in(directory):
+    return {path: path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}
+
+
+def unwritable(tmp_path, monkeypatch):
+    monkeypatch.setattr("llzo_al.campaign.directory.os.access", lambda _, mode: not mode & os.W_OK)
+    return "tiny: the campaign directory cannot be written ("
+
+
+def foreign(tmp_path, monkeypatch):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "thesis.tex").write_text("precious")
+    return "tiny: is not empty and is not a campaign directory"
+
+
+def of_another_version(tmp_path, monkeypatch):
+    about = prepared(tmp_path).directory.version_file
+    about.write_text(json.dumps({**json.loads(about.read_text()), "format": 99}))
+    return "tiny: was written by another version (layout 99"
+
+
+@pytest.mark.parametrize("spoil", [unwritable, foreign, of_another_version])
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_directory_that_cannot_be_used_is_refused_before_anything_is_begun(
+    call, tmp_path, monkeypatch, command, spoil
+):
+    words = spoil(tmp_path, monkeypatch)
+    file = write_tiny(tmp_path)
+    before = everything_in(tmp_path)
+    code, _, err = call(command, file)
+    assert code == ExitCode.USER_ERROR
+    assert err.startswith(f"llzo-al: {tmp_path}/{words}"), err
+    assert err.count("\n") == 1
+    assert everything_in(tmp_path) == before
+
+
+def test_a_read_only_file_system_is_told_where_only_writing_finds_it_out(call, tmp_path, monkeypatch):
+    file = write_tiny(tmp_path)
+
+    mkdir = Path.mkdir
+
+    def refuse(path, *arguments, **options):
+        if path.name == "tiny":
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    code, out, err = call("run", file)
+    assert (code, out) == (ExitCode.USER_ERROR, "")
+    assert "tiny: the campaign directory cannot be written (Read-only file system); make it writable" in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", ExitCode.CONVERGED), ("missing", ExitCode.FAILURE)])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_the_doctors_exit_code_tells_whether_a_campaign_can_run(call, monkeypatch, status, code, options):
+    parts = [
+        Check(name=probe.title, status=Status.OK, detail="there")
+        for name, probe in PROBES.items()
+        if name not in ("lammps", "vasp")
+    ]
+    lammps = Check(name="LAMMPS", status=Status(status), detail="here or not")
+    vasp = Check(name="VASP", status=Status.BROKEN, detail="not needed")
+    monkeypatch.setattr("llzo_al.doctor.diagnose", lambda: [*parts, lammps, vasp])
+    found, out, err = call("doctor", *options)
+    assert found == code
+    assert "here or not" in out
+    assert not err
+    assert "exit code is 1 where no campaign can run" in call("doctor", "--help")[1]
+
+
+def test_long_work_is_told_on_a_terminal(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(ERRORS, "_force_terminal", True)
+    monkeypatch.setattr(ERRORS, "is_interactive", True)
+    monkeypatch.setattr("llzo_al.doctor.diagnose", lambda: time.sleep(0.3) or [])
+    assert "asking every part of the software stack" in call("doctor")[2]
+    assert "writing the report" in call("report", prepared(tmp_path).directory.root)[2]
 
 
 def test_the_module_is_the_command():

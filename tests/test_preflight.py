@@ -2,6 +2,7 @@ import pytest
 
 from campaigns import write_tiny
 from llzo_al import preflight
+from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.config.load import load_campaign
 from llzo_al.errors import StageError, UserError
 
@@ -61,8 +62,16 @@ def test_overrides_are_not_checked_without_deepmd_kit(tmp_path, monkeypatch):
 
 
 def test_full_disk(tmp_path, monkeypatch):
-    preflight.check_free_space(tmp_path / "not" / "there" / "yet")
+    place, file = CampaignDirectory(tmp_path / "not" / "there" / "yet"), tmp_path / "campaign.yaml"
+    preflight.check_place(place, file)
     monkeypatch.setattr(preflight, "MIN_FREE_MB", 1e12)
     with pytest.raises(StageError, match="MB are free"):
-        preflight.check_free_space(tmp_path / "not" / "there" / "yet")
+        preflight.check_place(place, file)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_read_only_file_system_without_free_space_is_called_read_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "MIN_FREE_MB", 1e12)
+    monkeypatch.setattr("llzo_al.campaign.directory.os.access", lambda *_: False)
+    with pytest.raises(UserError, match="cannot be written"):
+        preflight.check_place(CampaignDirectory(tmp_path / "campaign"), tmp_path / "campaign.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,33 @@ def test_a_missing_directory_has_no_tasks(tmp_path: Path) -> None:
 def test_time_left_follows_the_mean_speed(done: int, left_s: float | None) -> None:
     progress = Progress(task="MD", done=done, total=100, started=1000.0, updated=1010.0)
     assert progress.left_s == left_s
+
+
+def test_time_left_of_work_that_goes_on_counts_from_where_it_began() -> None:
+    progress = Progress(task="MD", done=95, total=100, started=1000.0, updated=1010.0, begun=90)
+    assert progress.left_s == 10.0
+    assert Progress(task="MD", done=90, total=100, started=1000.0, updated=1010.0, begun=90).left_s is None
+
+
+def test_what_begins_is_told_at_once_and_starts_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("llzo_al.progress.time.time", lambda: now[0])
+    file = ProgressFile(tmp_path / "md.json", task="MD", total=100, interval_s=5)
+    file.update(0, "starting", force=True)
+    now[0] = 1060.0
+    file.begin(90, "600 K")
+    (progress,) = read_progress(tmp_path)
+    assert (progress.done, progress.detail, progress.left_s) == (90, "600 K", None)
+    now[0] = 1070.0
+    file.update(92)
+    assert read_progress(tmp_path)[0].left_s == 40.0
+
+
+def test_files_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    ProgressFile(tmp_path / "md.json", task="MD", total=10).update(5)
+    record = json.loads((tmp_path / "md.json").read_text())
+    del record["begun"]
+    (tmp_path / "md.json").write_text(json.dumps(record))
+    assert read_progress(tmp_path)[0].begun == 0

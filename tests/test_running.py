@@ -93,6 +93,22 @@ def test_changes_are_told_before_they_take_effect(tmp_path, console, nothing_run
     assert (tmp_path / "tiny" / "logs" / "runs.jsonl").read_text().count("\n") == 2
 
 
+def test_retrying_says_what_it_does_and_what_it_leaves(tmp_path, console, nothing_runs, monkeypatch):
+    file = write_tiny(tmp_path)
+    monkeypatch.setattr(running, "put_back", lambda _: (2, 3))
+    with pytest.raises(StageError):
+        run(file, console, retry_failed=True)
+    assert (
+        "2 failed label(s) are tried again\n3 of closed iterations are left alone\n"
+        in console.file.getvalue()
+    )
+    monkeypatch.setattr(running, "fixed_in_words", lambda _: "no failed label is tried again: finished")
+    monkeypatch.setattr(running, "put_back", lambda _: pytest.fail("nothing is to be touched"))
+    with pytest.raises(StageError):
+        run(file, console, retry_failed=True)
+    assert "no failed label is tried again: finished\n" in console.file.getvalue()
+
+
 def test_one_run_at_a_time(tmp_path, console, nothing_runs):
     file = write_tiny(tmp_path)
     refused = []

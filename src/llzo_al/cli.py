@@ -7,8 +7,9 @@ import json
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,9 @@ from llzo_al.commands import coverage, labels, structures, worker
 from llzo_al.commands.arguments import CampaignDir, JsonOption, campaign_directory
 from llzo_al.console import CONSOLE, ERRORS
 from llzo_al.errors import ExitCode, LlzoAlError, UserError
+
+if TYPE_CHECKING:
+    from llzo_al.config.campaign import CampaignConfig
 
 app = typer.Typer(
     name="llzo-al",
@@ -91,24 +95,38 @@ def init(
 
 
 @app.command()
-def validate(file: CampaignFile, as_json: JsonOption = False) -> None:
+def validate(
+    file: CampaignFile,
+    as_json: JsonOption = False,
+    here: Annotated[
+        str,
+        typer.Option(
+            "--here",
+            help="Kinds of task that this machine is to take, as for `llzo-al run --here` (control, train, "
+            "md, label; all; none). What only the others need is not looked for.",
+        ),
+    ] = "all",
+) -> None:
     """Check a campaign file without running anything, and print the plan.
 
     The plan counts structures, labels, trainings and MD steps, and says what is missing on this machine and
-    what follows from changes since the last run.
+    what follows from changes since the last run. A campaign directory that cannot be used is refused.
 
-    Example: [bold]llzo-al validate examples/quickstart/campaign.yaml[/bold]
+    Examples: [bold]llzo-al validate examples/quickstart/campaign.yaml[/bold]; on the login node of a cluster
+    [bold]llzo-al validate campaign.yaml --here control[/bold]
     """
     from llzo_al.campaign.changed import changes_since_the_last_run
+    from llzo_al.campaign.directory import CampaignDirectory
     from llzo_al.config.load import load_campaign
     from llzo_al.config.plan import make_plan, render_plan
-    from llzo_al.preflight import check_training, missing_parts
+    from llzo_al.preflight import check_place, check_training
 
+    kinds = worker.kinds_of_task(here, "--here")
     loaded = load_campaign(file)
     check_training(loaded)
     with ERRORS.status("counting structures") as shown:
         plan = make_plan(loaded, tell=shown.update)
-    missing = [*plan.unknown, *missing_parts(loaded.config)]
+    missing = [*plan.unknown, *_missing(loaded.config, kinds)]
     changes = changes_since_the_last_run(loaded)
     if as_json:
         CONSOLE.print_json(json.dumps({"plan": plan.as_json(), "missing": missing, "changes": changes}))
@@ -120,8 +138,23 @@ def validate(file: CampaignFile, as_json: JsonOption = False) -> None:
             CONSOLE.print(f"missing: {line}", style="yellow", highlight=False, soft_wrap=True)
         if not missing:
             CONSOLE.print("nothing is missing on this machine", highlight=False)
+    check_place(CampaignDirectory(loaded.campaign_dir), loaded.path)
     if missing:
         raise typer.Exit(ExitCode.USER_ERROR)
+
+
+def _missing(config: CampaignConfig, kinds: Sequence[str]) -> list[str]:
+    """What a run that takes `kinds` of task here would miss; it tells the level of theory in any case."""
+    from llzo_al.labelling.base import make_labeller
+    from llzo_al.preflight import missing_parts
+
+    missing = missing_parts(config, tasks=kinds)
+    if "label" not in kinds:
+        try:
+            make_labeller(config.labelling, config.elements).physics()
+        except LlzoAlError as error:
+            missing += str(error).splitlines()
+    return missing
 
 
 @app.command()
@@ -130,7 +163,10 @@ def run(
     directory: DirectoryOption = None,
     launchpad: LaunchpadOption = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Label frames again whose label failed before.")
+        bool,
+        typer.Option(
+            "--retry-failed", help="Label frames again whose label failed before, where it is still of use."
+        ),
     ] = False,
     here: Annotated[
         str,
@@ -191,7 +227,8 @@ def report(directory: CampaignDir, as_json: JsonOption = False) -> None:
     from llzo_al.reporting.table import results, table
 
     campaign = Campaign.open(campaign_directory(directory))
-    facts, page = write_campaign_report(campaign)
+    with ERRORS.status("writing the report"):
+        facts, page = write_campaign_report(campaign)
     if as_json:
         typer.echo((page.parent / "report.json").read_text(encoding="utf-8"))
         return
@@ -204,16 +241,22 @@ def report(directory: CampaignDir, as_json: JsonOption = False) -> None:
 def doctor(as_json: JsonOption = False) -> None:
     """Say which parts of the software stack are present on this machine, and whether they work.
 
+    The exit code is 1 where no campaign can run yet: that takes a DeePMD-kit backend, LAMMPS with its pair
+    style, and the LaunchPad. Parts that only some campaigns need (GPU, MongoDB, VASP, ...) do not count.
+
     Example: [bold]llzo-al doctor[/bold]
     """
     from llzo_al.doctor import as_json as checks_as_json
-    from llzo_al.doctor import diagnose, render
+    from llzo_al.doctor import diagnose, ready, render
 
-    checks = diagnose()
+    with ERRORS.status("asking every part of the software stack"):
+        checks = diagnose()
     if as_json:
         CONSOLE.print_json(checks_as_json(checks))
     else:
         CONSOLE.print(render(checks))
+    if not ready(checks):
+        raise typer.Exit(ExitCode.FAILURE)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

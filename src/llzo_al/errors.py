@@ -37,5 +37,9 @@ class EngineError(StageError):
     """An engine's child process (DeePMD-kit, LAMMPS, a calculator) ended without a result."""
 
 
+class TimeIsUp(EngineError):
+    """Work was stopped before the time limit of its job, and goes on from there in the next one."""
+
+
 class UpstreamError(StageError):
     """A stage cannot start because one before it failed; the cause is told there."""

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.campaign.input_files import files_of, named_files
 from llzo_al.config.base import key_path
 from llzo_al.config.campaign import CampaignConfig
@@ -114,19 +115,28 @@ def check_training(loaded: LoadedCampaign) -> None:
         raise UserError(f"{loaded.path}:{line}: {error}") from error
 
 
-def check_free_space(directory: Path) -> None:
-    """Refuse to begin on a disk that is full.
+def check_place(place: CampaignDirectory, campaign_file: Path) -> None:
+    """Refuse a campaign directory in which nothing can be begun; nothing is written.
 
     Parameters
     ----------
-    directory
+    place
         The campaign directory, which need not exist yet.
+    campaign_file
+        The campaign file.
 
     Raises
     ------
+    UserError
+        If it cannot be written, holds something else, or is of another version.
     StageError
-        If less than `MIN_FREE_MB` are free.
+        If it is damaged, or less than `MIN_FREE_MB` are free.
     """
+    place.look(campaign_file)  # first: a file system that cannot be written may have no free space either
+    _check_free_space(place.root)
+
+
+def _check_free_space(directory: Path) -> None:
     place = next(path for path in (directory, *directory.parents) if path.exists())
     free_MB = shutil.disk_usage(place).free / 1e6
     if free_MB < MIN_FREE_MB:

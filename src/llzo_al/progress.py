@@ -24,6 +24,8 @@ class Progress:
         Latest figures worth seeing ("force RMSE 210 meV/Å").
     started, updated
         Seconds since the epoch.
+    begun
+        Count at `started`: what was done before, by a run that was interrupted or while it was made ready.
     """
 
     task: str
@@ -33,13 +35,15 @@ class Progress:
     detail: str = ""
     started: float = field(default_factory=time.time)
     updated: float = field(default_factory=time.time)
+    begun: int = 0
 
     @property
     def left_s(self) -> float | None:
-        """Estimated seconds left, from the mean speed so far; None before the first count."""
-        if self.done <= 0:
+        """Estimated seconds left, from the mean speed since `begun`; None before anything was done."""
+        done = self.done - self.begun
+        if done <= 0:
             return None
-        return (self.updated - self.started) / self.done * max(self.total - self.done, 0)
+        return (self.updated - self.started) / done * max(self.total - self.done, 0)
 
 
 class ProgressFile:
@@ -57,7 +61,21 @@ class ProgressFile:
         self._unit = unit
         self._interval_s = interval_s
         self._started = time.time()
+        self._begun = 0
         self._written = 0.0
+
+    def begin(self, done: int, detail: str = "") -> None:
+        """Tell that the work itself begins, or goes on, with `done` done: the time left is counted from here.
+
+        Parameters
+        ----------
+        done
+            What an interrupted run had done before; 0 for a fresh one.
+        detail
+            As in `update`.
+        """
+        self._started, self._begun = time.time(), done
+        self.update(done, detail, force=True)
 
     def update(self, done: int, detail: str = "", *, force: bool = False) -> None:
         """Tell that `done` of the total are done."""
@@ -73,6 +91,7 @@ class ProgressFile:
             detail=detail,
             started=self._started,
             updated=now,
+            begun=self._begun,
         )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".tmp")

@@ -15,13 +15,14 @@ from types import FrameType
 import psutil
 from rich.console import Console
 
-from llzo_al.campaign import closing, labels
+from llzo_al.campaign import closing
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.changed import changes_in_words
 from llzo_al.campaign.dataset_stage import failed_labels
 from llzo_al.campaign.directory import CampaignDirectory, CampaignLock, running_process
 from llzo_al.campaign.facts import write_campaign_report
 from llzo_al.campaign.failures import Failure, failures_in_words, read_failures
+from llzo_al.campaign.retrying import fixed_in_words, put_back
 from llzo_al.campaign.run_log import RunLog
 from llzo_al.campaign.telling import outcome_in_words
 from llzo_al.config.load import LoadedCampaign, load_campaign
@@ -29,7 +30,7 @@ from llzo_al.dataset.records import Counts
 from llzo_al.display import CampaignDisplay, progress_line
 from llzo_al.errors import ExitCode, LlzoAlError, StageError, UserError
 from llzo_al.files import read_json
-from llzo_al.preflight import check_free_space, check_sources, check_training, missing_parts
+from llzo_al.preflight import check_place, check_sources, check_training, missing_parts
 from llzo_al.progress import read_progress
 from llzo_al.reporting.table import results, table
 from llzo_al.workflow import driver, growth
@@ -59,7 +60,7 @@ def run_campaign(
     here
         Kinds of task that this machine takes; see `driver.run_workflow`.
     retry_failed
-        Label frames again whose label failed before, unless their iteration is closed.
+        Label frames again whose label failed before, unless nothing would use the label any more.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def run_campaign(
     if missing:
         raise UserError(f"{file}: this machine lacks what the campaign needs:\n  " + "\n  ".join(missing))
     place = CampaignDirectory((directory or loaded.campaign_dir).resolve())
-    check_free_space(place.root)
+    check_place(place, loaded.path)
     check_sources(loaded, place.root)
     try:
         place.create(loaded.path)
@@ -98,8 +99,13 @@ def run_campaign(
 
 
 def _retry(campaign: Campaign, console: Console) -> None:
-    number = labels.retry_failed(campaign, from_iteration=closing.first_open_iteration(campaign))
-    console.print(f"{number} failed label(s) are tried again", highlight=False)
+    if fixed := fixed_in_words(campaign):
+        console.print(fixed, highlight=False, soft_wrap=True)
+        return
+    again, left = put_back(campaign)
+    console.print(f"{again} failed label(s) are tried again", highlight=False)
+    if left:
+        console.print(f"{left} of closed iterations are left alone", highlight=False)
 
 
 @contextmanager
@@ -184,11 +190,11 @@ def _conclude(campaign: Campaign, console: Console) -> ExitCode:
     if not growth.final_is_done(campaign):
         raise _unfinished(campaign, failures, console)
     facts, page = write_campaign_report(campaign)
-    console.print(table(facts))
+    console.print(table(facts, details=False))
     if failures:
         console.print(f"{len(failures)} task(s) failed in this run and were done without:", highlight=False)
-    for line in failures_in_words(failures):
-        console.print(f"  {line}", highlight=False, soft_wrap=True)
+    for line in failures_in_words(failures):  # the rest of a cause was told when it failed
+        console.print(f"  {line.splitlines()[0]}", highlight=False, soft_wrap=True)
     for line in (*results(facts, campaign.directory.root), f"report: {page}"):
         console.print(line, highlight=False, soft_wrap=True)
     decision = closing.decision(campaign, closing.first_open_iteration(campaign) - 1)
@@ -200,7 +206,7 @@ def _unfinished(campaign: Campaign, failures: list[Failure], console: Console) -
     lines = failures_in_words(failures) or ["no task said why; see the workers' logs"]
     if closing.first_open_iteration(campaign) > 0:
         facts, page = write_campaign_report(campaign)
-        console.print(table(facts))
+        console.print(table(facts, details=False))
         console.print(f"report: {page}", highlight=False, soft_wrap=True)
     causes = lines[0] if len(lines) == 1 else "\n  " + "\n  ".join(lines)
     kind = UserError if any(failure.user_error for failure in failures) else StageError

@@ -11,8 +11,11 @@ from llzo_al.campaign import closing, final, initial, iteration, labels, referen
 from llzo_al.campaign.assessed import read_predictions
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.dataset_stage import ExportedDataset, export_dataset, exported_dataset, failed_labels
+from llzo_al.campaign.retrying import put_back
 from llzo_al.dataset.frames import LabelFailure
 from llzo_al.errors import StageError, UpstreamError
+from llzo_al.exploration.md import MDResult
+from llzo_al.exploration.potential import LammpsPotential
 from llzo_al.files import MANIFEST, run_stage, write_json
 from llzo_al.training.train import TrainResult
 
@@ -126,7 +129,9 @@ def test_failed_labels_are_carried_along_and_can_be_tried_again(campaign, tmp_pa
     dataset = export_dataset(campaign, tmp_path / "dataset", before_iteration=0)
     assert not set(failed) & set(dataset.training)
     assert failed_labels(campaign) == ["3 failed: the wave function ran away"]
-    assert labels.retry_failed(campaign, from_iteration=0) == 3
+    told = campaign.directory.log.read_text()
+    assert "3 of 13 labels of the initial data failed, and the campaign goes on without them: 3 crash" in told
+    assert put_back(campaign) == (3, 0)
     assert {identity for job in labels.label_jobs(campaign) for identity in job} == set(failed)
 
 
@@ -305,6 +310,31 @@ def test_what_a_training_notes_is_told_once(campaign, monkeypatch):
         "  warning: training of iteration 0 model 1\n    the farthest neighbours are left out\n"
     )
     assert told.count("neighbours") == 1
+
+
+def test_what_an_md_run_notes_is_told_once(campaign, monkeypatch):
+    result = MDResult(
+        trajectory="trajectory.extxyz",
+        n_frames=1,
+        ended="completed",
+        stable=True,
+        steps_done=10,
+        resumed_from_step=None,
+        timings={},
+        max_deviation_eV_per_A=None,
+        notes=("the restart file restart-5.bin was of no use: it is cut short", "it began anew"),
+    )
+    monkeypatch.setattr(iteration, "committee", lambda *_: [])
+    monkeypatch.setattr(iteration, "deepmd_potential", lambda *_, **__: LammpsPotential(commands=()))
+    monkeypatch.setattr(iteration, "run_md", lambda *_, **__: result)
+    for _ in range(2):
+        assert iteration.explore(campaign, 0, 0, threads=1)["notes"][-1] == "it began anew"
+    told = (campaign.directory.logs / "campaign.log").read_text()
+    assert told.endswith(
+        "  warning: MD of iteration 0 run 0\n"
+        "    the restart file restart-5.bin was of no use: it is cut short\n    it began anew\n"
+    )
+    assert told.count("MD of iteration") == 1
 
 
 def test_final_is_not_there_before_its_data_set(labelled):

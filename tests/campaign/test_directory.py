@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -70,6 +71,34 @@ def test_file_in_the_way_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file, expected a directory"):
         CampaignDirectory(tmp_path / "file" / "campaign").create(tmp_path / "campaign.yaml")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_place_that_turns_out_unwritable_is_a_user_error(tmp_path, monkeypatch, number):
+    def refuse(path, *_, **__):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError) as caught:
+        CampaignDirectory(tmp_path / "campaign").create(tmp_path / "campaign.yaml")
+    assert f"campaign: the campaign directory cannot be written ({os.strerror(number)}); make" in str(
+        caught.value
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_look_writes_nothing(tmp_path, monkeypatch):
+    place, file = CampaignDirectory(tmp_path / "not" / "there"), tmp_path / "campaign.yaml"
+    place.look(file)
+    monkeypatch.setattr(Path, "exists", lambda path: refused(path))
+    with pytest.raises(UserError, match=r"cannot be written \(Permission denied\)"):
+        place.look(file)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def refused(path):
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 def test_second_run_is_refused_at_once(place):

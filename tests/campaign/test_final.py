@@ -1,8 +1,11 @@
 from types import SimpleNamespace
 
+from campaigns import make_tiny
+from llzo_al.campaign import dimer_curves
 from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.campaign.final import _gather, shortfalls
 from llzo_al.config.assessment import Stopping
+from llzo_al.errors import StageError
 from llzo_al.evaluation.errors import ErrorSummary
 
 
@@ -49,3 +52,25 @@ def test_models_hold_the_last_potential_and_no_earlier_one(tmp_path):
         "model-0.pb": "0",
         "model-1.pb": "1",
     }
+
+
+def test_a_comparison_with_dimers_that_failed_is_kept_until_it_succeeds(tmp_path, monkeypatch):
+    campaign = make_tiny(tmp_path)
+    campaign.directory.final.mkdir()
+    models = [SimpleNamespace(token="a", file=tmp_path / "model")]
+    monkeypatch.setattr(dimer_curves, "_labelled", lambda _: ["a dimer"])
+    monkeypatch.setattr(dimer_curves, "as_key", list)
+
+    def fails(*_):
+        raise StageError("no memory is left")
+
+    monkeypatch.setattr(dimer_curves, "compare_dimers", fails)
+    assert dimer_curves.comparison_failure(campaign, models) == ""
+    assert dimer_curves.compare_with_dimers(campaign, models) == []
+    told = dimer_curves.comparison_failure(campaign, models)
+    assert told == "the final models could not be compared with the labelled dimers: no memory is left"
+    assert told in campaign.directory.log.read_text()
+    assert dimer_curves.comparison_failure(campaign, [SimpleNamespace(token="b")]) == ""
+    monkeypatch.setattr(dimer_curves, "compare_dimers", lambda *_: [{"pair": "Li-O"}])
+    assert dimer_curves.compare_with_dimers(campaign, models) == [{"pair": "Li-O"}]
+    assert dimer_curves.comparison_failure(campaign, models) == ""

@@ -65,11 +65,13 @@ def test_all_iterations_are_measured_in_one_frame_and_kept(campaign):
     assert history.coverage_history(campaign, 2) == rows
 
 
-def test_what_cannot_be_measured_is_told_and_the_report_goes_on(campaign, monkeypatch):
+def test_what_cannot_be_measured_is_an_error_of_its_own_and_no_line_of_the_log(campaign, monkeypatch):
     monkeypatch.setattr(history, "read_trajectory", lambda path: [])
-    assert history.coverage_history(campaign, 2) == []
-    log = (campaign.directory.logs / "campaign.log").read_text()
-    assert "could not be measured: iteration 0: no visited frame is left" in log
+    with pytest.raises(
+        history.HistoryError, match="could not be measured: iteration 0: no visited frame is left"
+    ):
+        history.coverage_history(campaign, 2)
+    assert not campaign.directory.log.exists()
 
 
 def test_without_a_closed_iteration_there_is_none(campaign):

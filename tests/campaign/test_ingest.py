@@ -364,6 +364,42 @@ def test_one_frame_with_two_energies_is_told(campaign, made, tmp_path):
     assert record.label.energy_eV == energy_eV
 
 
+def test_what_is_taken_with_reserve_is_told(campaign, made, psp, tmp_path, capsys):
+    from llzo_al.cli import _main
+
+    ingest(campaign, [made / "md"])
+    largest = sorted(record.max_force_eV_per_A for record in labelled(campaign))
+    limit = float(largest[1] + largest[2]) / 2  # two of four steps are below
+    early = shutil.copytree(made / "md", tmp_path / "early")
+    (early / "OUTCAR").unlink()
+    text = (early / "vasprun.xml").read_text()
+    (early / "vasprun.xml").write_text(text[: text.rindex("<calculation>")])
+    section = (
+        f"dataset: {{force_cap_eV_per_A: {limit}}}\nfailures: {{max_force_eV_per_A: {limit}}}\nlabelling:\n"
+    )
+    changes = {"engine: classical_reference": VASP_SECTION, "labelling:\n": section}
+    strict = write_tiny(tmp_path / "strict", **changes)
+    arguments = ["labels", "ingest", str(made / "md"), str(early), "--into", str(strict), "--dry-run"]
+    assert _main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "2 runs: 2 would be entered" in text
+    assert "ionic steps would be left out: absurd forces" in text
+    assert "1 of the runs that would be entered end early" in text
+    assert _main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["complete"] == 1
+    assert told["left_out"] == {"absurd forces": 7 - told["labels"]}
+    assert 2 <= told["left_out"]["absurd forces"] <= 4
+    loose = write_tiny(tmp_path / "loose", **{"engine: classical_reference": VASP_SECTION})
+    arguments = ["labels", "ingest", str(made / "different"), "--into", str(loose), "--accept", "EDIFF"]
+    assert _main([*arguments, "--dry-run"]) == 0
+    assert "  1 accepted all the same: EDIFF is 1e-06, the campaign has 0.0001\n" in capsys.readouterr().out
+    assert _main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["accepted"] == {"EDIFF": {"EDIFF is 1e-06, the campaign has 0.0001": 1}}
+    assert (told["left_out"], told["complete"]) == ({}, 1)
+
+
 def test_mistakes_of_the_user_are_told(campaign, made, tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         ingest(campaign, [tmp_path / "nowhere"])

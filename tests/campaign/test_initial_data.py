@@ -12,7 +12,7 @@ from llzo_al.campaign.dataset_stage import export_dataset
 from llzo_al.config.load import load_campaign
 from llzo_al.config.plan import make_plan
 from llzo_al.dataset.frames import Frame, Label
-from llzo_al.errors import StageError
+from llzo_al.errors import UserError
 from llzo_al.structures import sources
 
 
@@ -108,7 +108,7 @@ def test_a_source_may_give_frames_with_labels_and_trajectories(tmp_path, monkeyp
 
 def test_a_source_that_gives_nothing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(initial, "labelled_source_frames", lambda *_: iter(()))
-    with pytest.raises(StageError, match=r"initial_data\[0\] \(dimers\): the source gives no structure"):
+    with pytest.raises(UserError, match=r"initial_data\[0\] \(dimers\): the source gives no structure"):
         initial.prepare_initial_data(make_tiny(tmp_path))
 
 

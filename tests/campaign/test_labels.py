@@ -15,19 +15,21 @@ import pytest
 from flaky_labeller import Flaky
 
 from campaigns import CRYSTALS, REFERENCE_MD, make_tiny, write_tiny
-from llzo_al.campaign import closing, initial, labels, summing_up
+from llzo_al.campaign import closing, final, initial, labels, summing_up
 from llzo_al.campaign.changed import changes_since_the_last_run
 from llzo_al.campaign.dataset_stage import export_dataset, failed_labels
 from llzo_al.campaign.label_lists import find_record, label_facts, label_list, retry
 from llzo_al.campaign.label_log import NOTES, LabelJobLog, settle_killed_jobs
 from llzo_al.campaign.label_tables import render_facts
 from llzo_al.campaign.quarantine import quarantined
+from llzo_al.campaign.retrying import fixed_in_words
 from llzo_al.config.load import load_campaign
 from llzo_al.dataset.frames import Frame, LabelFailure, Provenance
 from llzo_al.errors import EngineError, StageError, UserError
 from llzo_al.files import read_json_lines
 from llzo_al.labelling.base import make_labeller
 from llzo_al.labelling.jobs import frame_directory
+from llzo_al.selection.stopping import Decision
 
 DIMERS = {CRYSTALS: "", REFERENCE_MD: ""}
 """What leaves the dimers only."""
@@ -302,6 +304,13 @@ def test_retrying_by_cause_by_identity_and_all(campaign):
     assert [attempt for attempt, _ in labeller.calls] == [1]  # anew
 
 
+def stand(monkeypatch, number, *, stop=False, converged=False):
+    """Have a campaign stand after `number` closed iterations."""
+    made = Decision(converged=converged, stop=stop, reasons=())
+    monkeypatch.setattr(closing, "first_open_iteration", lambda _: number)
+    monkeypatch.setattr(closing, "decision", lambda *_: made)
+
+
 def test_labels_of_closed_iterations_are_not_retried(campaign, monkeypatch):
     frame = Frame(
         symbols=("Li", "O"),
@@ -311,10 +320,54 @@ def test_labels_of_closed_iterations_are_not_retried(campaign, monkeypatch):
     )
     (identity,) = campaign.store.request([frame], physics=campaign.physics, split="candidate")
     campaign.store.add_failure(identity, LabelFailure(cause="crash", reason=""))
-    monkeypatch.setattr(closing, "first_open_iteration", lambda _: 1)
+    stand(monkeypatch, 1)
     assert retry(campaign, causes=None, identities=None) == (0, 1)
-    monkeypatch.setattr(closing, "first_open_iteration", lambda _: 0)
+    stand(monkeypatch, 0)
     assert retry(campaign, causes=None, identities=None) == (1, 0)
+
+
+@pytest.mark.parametrize(("converged", "key"), [(True, "min_iterations"), (False, "max_iterations")])
+def test_nothing_is_retried_once_the_last_data_set_is_written(campaign, monkeypatch, converged, key):
+    with_labeller(campaign, {0: ["not finite"]})
+    label_all(campaign)
+    before = label_list(campaign)
+    (failed,) = before.failed
+    lines = list(render_facts(label_facts(campaign, find_record(campaign, failed.identity))))
+    assert lines[-1] == f"  try again with: llzo-al labels retry DIR --identity {failed.identity[:15]}"
+    stand(monkeypatch, 2, stop=True, converged=converged)
+    assert fixed_in_words(campaign) == ""
+    export_dataset(campaign, campaign.directory.final / "dataset", before_iteration=2)
+    with pytest.raises(
+        UserError, match=rf"the loop has stopped and its data.*stopping\.{key} above 2"
+    ) as told:
+        retry(campaign, causes=None, identities=None)
+    monkeypatch.setattr(final, "finished_final", lambda _: "a potential")
+    assert "the campaign is finished and its data set is fixed" in fixed_in_words(campaign)
+    assert "--retry-failed" in str(told.value)
+    assert label_list(campaign) == before
+    lines = list(render_facts(label_facts(campaign, find_record(campaign, failed.identity))))
+    assert lines[-1] == "  it is not tried again: nothing would use its label any more"
+    stand(monkeypatch, 2)  # with another stopping rule the loop goes on
+    assert retry(campaign, causes=None, identities=None) == (1, 0)
+
+
+def test_labels_of_the_initial_data_are_retried_for_the_next_data_set(campaign, monkeypatch, tmp_path):
+    with_labeller(campaign, {0: ["not finite"]})
+    label_all(campaign)
+    first = export_dataset(campaign, tmp_path / "0", before_iteration=0)
+    told = campaign.directory.log.read_text()
+    assert (
+        "1 of 4 labels of the initial data failed, and the campaign goes on without them: 1 not finite"
+        in told
+    )
+    stand(monkeypatch, 1)
+    assert retry(campaign, causes=None, identities=None) == (1, 0)
+    with_labeller(campaign, {})
+    assert label_all(campaign) == [{"labelled": 1, "failed": 0, "shared": 0}]
+    assert export_dataset(campaign, tmp_path / "0", before_iteration=0) == first
+    second = export_dataset(campaign, tmp_path / "1", before_iteration=1)
+    assert sum(second.counts.values()) == sum(first.counts.values()) + 1
+    assert campaign.directory.log.read_text() == told
 
 
 def test_retry_is_refused_while_the_campaign_runs(campaign):

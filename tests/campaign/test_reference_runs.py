@@ -10,6 +10,7 @@ from ase.io import read, write
 
 from campaigns import REFERENCE_MD, make_tiny
 from llzo_al.campaign import initial, reference_runs
+from llzo_al.campaign.labels import label_frames
 from llzo_al.files import MANIFEST
 
 AUTO = {
@@ -129,3 +130,61 @@ def test_existing_trajectories_enter_as_structures_or_with_their_labels(tmp_path
             if (each.frame.provenance.group, each.frame.provenance.frame) == ("trajectories/one.extxyz", 0)
         ]
         assert first.label.energy_eV == pytest.approx(original.get_potential_energy(), abs=1e-6)
+
+
+def test_labels_with_absurd_forces_are_not_believed_whoever_made_them(tmp_path, caplog):
+    atoms = bulk("LiO", "rocksalt", a=4.1, cubic=True)
+    atoms.rattle(0.1, seed=1)
+    (tmp_path / "crystals").mkdir()
+    write(tmp_path / "crystals" / "a.extxyz", atoms)
+    section = """\
+  - kind: materials_project
+    folder: ../crystals
+    scale_factors: [0.98]
+    relax: true
+    relax_steps_max: 4
+"""
+    relaxed = make_tiny(tmp_path / "all", **{REFERENCE_MD: section})
+    run_all(relaxed)
+    forces = sorted(each.max_force_eV_per_A for each in records_of(relaxed, "materials_project"))
+    limit = float(forces[-1] + forces[-2]) / 2
+    limits = f"dataset: {{force_cap_eV_per_A: {limit}}}\nfailures: {{max_force_eV_per_A: {limit}}}\n"
+    campaign = make_tiny(
+        tmp_path / "strict", **{REFERENCE_MD: section, "labelling:\n": f"{limits}labelling:\n"}
+    )
+    caplog.clear()
+    (identities,) = run_all(campaign)
+    assert len(records_of(campaign, "materials_project")) == len(forces) - 1
+    ((worst, frame),) = campaign.store.pending(identities, physics=campaign.physics)
+    (told,) = [record.getMessage() for record in caplog.records if "believed" in record.getMessage()]
+    assert "1 label(s) that came with their frames have forces beyond failures.max_force_eV_per_A" in told
+    assert told.endswith(f"the frames are labelled again: 1 of {frame.provenance.group}")
+    assert label_frames(campaign, [worst]) == {"labelled": 0, "failed": 1, "shared": 0}
+    assert campaign.store.counts(physics=campaign.physics).failure_causes == {"absurd forces": 1}
+
+
+def test_absurd_labels_of_existing_data_are_dropped_file_by_file(tmp_path, caplog):
+    random = np.random.default_rng(5)
+    for name, absurd in (("hot", 2), ("cold", 0)):
+        frames = []
+        for number in range(5):
+            atoms = bulk("LiO", "rocksalt", a=4.1, cubic=True)
+            atoms.positions += random.normal(scale=0.05, size=(8, 3))
+            forces = random.normal(size=(8, 3)) * (1e4 if number < absurd else 1.0)
+            atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=forces, stress=np.zeros(6))
+            frames.append(atoms)
+        write(tmp_path / f"{name}.extxyz", frames)
+    section = """\
+  - kind: trajectories
+    files: ["*.extxyz"]
+    stride: 1
+    same_level_of_theory: true
+"""
+    campaign = make_tiny(tmp_path, **{REFERENCE_MD: section})
+    initial.prepare_initial_data(campaign)
+    assert len(records_of(campaign, "trajectories")) == 8
+    waiting = [frame for _, frame in campaign.store.pending(physics=campaign.physics)]
+    assert sum(frame.provenance.source == "trajectories" for frame in waiting) == 2
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "2 label(s)" in told
+    assert told.endswith(": 2 of trajectories/hot.extxyz")

@@ -1,6 +1,11 @@
 """What the log says of an iteration and of the finished potential."""
 
-from llzo_al.campaign.telling import errors_in_words, iteration_in_words, outcome_in_words
+from llzo_al.campaign.telling import (
+    errors_in_words,
+    iteration_in_words,
+    losses_in_words,
+    outcome_in_words,
+)
 from llzo_al.selection.stopping import Decision
 
 GOES_ON = Decision(converged=False, stop=False, reasons=("coverage ratio 0.579 < 0.95", "1 of 2 iterations"))
@@ -49,6 +54,27 @@ def test_what_is_not_known_is_said():
     first, second = iteration_in_words(unknown, GOES_ON)[:2]
     assert "ratio unknown; no held-out MD frames" in first
     assert second.endswith(", 2 failed")
+
+
+def test_what_went_missing_is_told_only_where_it_did():
+    whole = summary() | {"committee": {"models": 4, "size": 4}}
+    assert losses_in_words(whole) == losses_in_words(summary()) == []
+    lossy = summary(stable_runs=1, endings=["Li-O at 0.7 Å"]) | {"committee": {"models": 2, "size": 4}}
+    lossy["labels"]["never_labelled"] = 3
+    lines = losses_in_words(lossy)
+    assert lines[0].startswith("2 of 4 models trained")
+    assert lines[1].startswith("2 of 4 MD runs did not finish")
+    assert lines[2].startswith("frames never labelled: 3")
+    assert [f"warning: {line}" for line in lines] == iteration_in_words(lossy, GOES_ON)[2:5]
+
+
+def test_what_the_selection_turned_away_is_a_line():
+    chosen = summary() | {"selection": {"uncovered": 12, "deviation": 4, "limit": 60, "duplicate": 8}}
+    assert iteration_in_words(chosen, GOES_ON)[2] == (
+        "16 of 84 candidate frames chosen; turned away: 60 over selection.max_frames, 8 near-duplicate"
+    )
+    none_left = summary() | {"selection": {"uncovered": 2}}
+    assert iteration_in_words(none_left, GOES_ON)[2] == "2 of 2 candidate frames chosen"
 
 
 def test_errors_stand_in_columns():

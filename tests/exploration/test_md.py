@@ -1,5 +1,6 @@
 """Molecular dynamics with the classical reference."""
 
+import json
 import re
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from llzo_al.exploration.md import GUARD_FRAME, TRAJECTORY, MDResult, read_traje
 from llzo_al.exploration.potential import LammpsPotential
 from llzo_al.exploration.trajectory import scan_trajectory
 from llzo_al.labelling.base import make_labeller
+from llzo_al.process import engine_environment
 from llzo_al.progress import read_progress
 from md_process import LONG_RUN
 
@@ -234,6 +236,13 @@ def test_an_interrupted_run_goes_on_from_its_restart_file(finished, tmp_path, lo
     kept = scan_trajectory(trajectory).ends[5]
     assert trajectory.read_bytes()[:kept] == whole[:kept]
     assert_same_frames(frames_of(tmp_path), frames_of(finished[0]), atol=2e-6)
+    if lost == "a restart file":
+        useless, instead = result.notes
+        assert useless.startswith("the restart file restart-100.bin was of no use: LAMMPS: ")
+        assert "\n" not in useless
+        assert instead == "it went on from step 50"
+    else:
+        assert result.notes == ()
 
 
 def test_other_inputs_start_anew(finished, tmp_path):
@@ -248,6 +257,36 @@ def test_a_trajectory_that_lacks_frames_is_not_continued(tmp_path):
     (tmp_path / TRAJECTORY).write_bytes(b"")
     result = run_md(classical_run(), tmp_path)
     assert (result.resumed_from_step, result.n_frames) == (None, 11)
+    assert result.notes == (
+        "the restart file restart-100.bin was of no use: the trajectory lacks frames up to step 100",
+        "the restart file restart-50.bin was of no use: the trajectory lacks frames up to step 50",
+        "it began anew",
+    )
+
+
+def test_results_of_earlier_versions_are_read(finished):
+    data = finished[1].as_dict()
+    assert MDResult.from_dict(json.loads(json.dumps(data))) == finished[1]
+    del data["notes"]
+    assert MDResult.from_dict(data).notes == ()
+
+
+def test_progress_of_a_continued_run_counts_from_its_restart_file(tmp_path):
+    run_md(classical_run(), tmp_path)
+    (tmp_path / "restart-100.bin").unlink()
+    script = (
+        "import json; from pathlib import Path; from llzo_al.exploration import md_child\n"
+        "md_child.ProgressFile.begin = lambda self, done, detail='': Path('begun').write_text(str(done))\n"
+        "md_child.work(json.loads(Path('spec.json').read_text()), Path.cwd())\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=engine_environment(),
+        check=True,
+        capture_output=True,
+    )
+    assert (tmp_path / "begun").read_text() == "50"
 
 
 @pytest.mark.kill

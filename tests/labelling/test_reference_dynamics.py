@@ -16,6 +16,7 @@ from llzo_al.config.labelling import ASECalculator, ClassicalReference
 from llzo_al.errors import EngineError, UserError
 from llzo_al.labelling.base import make_labeller
 from llzo_al.labelling.streaming import ChildDied
+from llzo_al.progress import ProgressFile
 from llzo_al.structures.reference_md import reference_md_runs
 
 EMT_PATH = "ase.calculators.emt.EMT"
@@ -135,7 +136,7 @@ def count(word, path):
     return path.read_text().count(word) if path.exists() else 0
 
 
-def test_a_melt_quench_killed_on_the_way_down_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_a_melt_quench_killed_on_the_way_down_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
     run = copper_run(tmp_path, melt_ps=0.05, duration_ps=0.1, equilibration_ps=0.0, temperatures_K=[900, 600])
     whole = emt("calculators.Slow").snapshots(run, tmp_path / "whole", threads=1)
     written = tmp_path / "killed" / "snapshots.jsonl"
@@ -146,8 +147,13 @@ def test_a_melt_quench_killed_on_the_way_down_goes_on_as_if_nothing_had_happened
         emt("calculators.Slow").snapshots(run, tmp_path / "killed", threads=1)
     kept = written.read_text().splitlines()
     assert 3 <= len(kept) < run.n_snapshots
+    begun = []
+    monkeypatch.setattr(ProgressFile, "begin", lambda _, done, detail: begun.append((done, detail)))
     resumed = emt("calculators.Slow").snapshots(run, tmp_path / "killed", threads=1)
     assert written.read_text().splitlines()[: len(kept) - 1] == kept[:-1]
+    ((done, detail),) = begun  # the time left is counted from the checkpoint
+    assert done >= run.snapshot_at[len(kept) - 2]
+    assert detail.endswith(" K")
     assert steps_of(resumed) == steps_of(whole) == list(run.snapshot_at)
     for (frame, label), (expected_frame, expected) in zip(resumed, whole, strict=True):
         np.testing.assert_allclose(frame.positions_A, expected_frame.positions_A, atol=2e-6)

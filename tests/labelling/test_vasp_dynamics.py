@@ -14,7 +14,7 @@ import pytest
 from vasp_cases import ELEMENTS, frame_of, labeller, make_potcars, oxide, reference_of, settings
 
 from llzo_al.dataset.frames import Label
-from llzo_al.errors import EngineError, UserError
+from llzo_al.errors import EngineError, TimeIsUp, UserError
 from llzo_al.labelling.vasp.inputs import make_inputs
 from llzo_al.labelling.vasp.outputs import read_vasp_run
 from llzo_al.labelling.vasp.pieces import IonicRun, steps_of
@@ -143,6 +143,15 @@ def test_dynamics_at_another_level_of_theory_are_labelled_again(tmp_path):
         labeller().snapshots(md_run(parameters={"SMASS": 0}), tmp_path / "motion", threads=1)
 
 
+def test_snapshots_whose_electrons_did_not_converge_are_told_once_a_run(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("LLZO_STANDIN_FAULT", "unconverged:run=1")
+    segments = (Segment(steps=1, start_K=600, end_K=600, snapshot_steps=1),) * 2
+    pairs = labeller().snapshots(md_run(segments=segments), tmp_path / "md", threads=1)
+    assert [label is None for _, label in pairs] == [True, False]
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told == "md/Li2O: 1 of 2 snapshots whose electrons did not converge are labelled again"
+
+
 def test_dynamics_that_never_start_tell_why(tmp_path, monkeypatch):
     monkeypatch.setenv("LLZO_STANDIN_FAULT", "missing-library")
     with pytest.raises(EngineError, match="shared libraries"):
@@ -157,7 +166,7 @@ def test_dynamics_stop_before_the_time_limit_of_their_job(tmp_path, monkeypatch)
     monkeypatch.setenv("CUSTODIAN_WALLTIME_START", now)
     segments = (Segment(steps=40, start_K=300, end_K=300, snapshot_steps=40),)
     run = md_run(segments=segments)
-    with pytest.raises(EngineError, match="the same command goes on"):
+    with pytest.raises(TimeIsUp, match="goes on from there in the next job"):
         labeller(walltime_s=60.0).snapshots(run, tmp_path / "md", threads=1)
     done = len(read_vasp_run(pieces_of(tmp_path / "md")[0]).steps)
     assert 3 <= done < 40

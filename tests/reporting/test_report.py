@@ -13,7 +13,8 @@ from rich.console import Console
 
 from llzo_al.errors import StageError
 from llzo_al.reporting import figures
-from llzo_al.reporting.exploration import ended_early, explored
+from llzo_al.reporting.details import detail_tables
+from llzo_al.reporting.exploration import ended_early, explored, unlisted
 from llzo_al.reporting.facts import CampaignFacts, IterationFacts, read_facts
 from llzo_al.reporting.page import render, write_report
 from llzo_al.reporting.summary import columns, duration, headline, number, rows
@@ -119,11 +120,115 @@ def test_the_page_says_what_it_must():
 def test_the_table_fits_a_terminal(width):
     facts = full_facts(12)
     console = Console(width=width, record=True, force_terminal=False, file=io.StringIO())
-    console.print(table(facts))
+    console.print(table(facts, details=False))
     lines = console.export_text().splitlines()
     assert "…" not in "".join(lines)
     (last,) = (line for line in lines if line.split()[:1] == ["11"])
     assert " ".join(last.split()) == "11 340 0.978 O 0.964 200 ✗ 14 ✗ 2 of 2 24 converged"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_details_fit_a_terminal(width):
+    data = full_data()
+    data["iterations"][0]["times"]["train"]["wall_s"] = 90000.0
+    data["iterations"][1]["coverage"]["elements"].pop("Zr")
+    data |= {
+        "initial_times": {"structures": {"wall_s": 3.0}, "label": {"wall_s": 7200.0, "engine_s": 7000.0}},
+        "final_times": {"train": {"wall_s": 180000.0}, "test": {"wall_s": 3600.0}},
+    }
+    console = Console(width=width, record=True, force_terminal=False, file=io.StringIO())
+    console.print(*detail_tables(CampaignFacts.model_validate(data)), sep="\n")
+    text = console.export_text()
+    assert "…" not in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "wall time of each stage, summed over tasks (h)" in lines
+    assert "initial 0.0 – – – 2.0 – 2.0" in lines
+    assert "0 – 25.0 0.0 0.0 0.0 – 25.0" in lines
+    assert "final – 50.0 – 1.0 – – 51.0" in lines
+    assert "1 0.842 0.837 – 0.825 0.850" in lines
+    assert "dimers 60 2 42 1.4" in lines
+    assert not list(detail_tables(empty_facts()))
+
+
+def test_a_final_potential_that_misses_a_limit_is_in_the_verdict():
+    missed = "the final potential's force RMSE 160 > 150 meV/Å"
+    data = full_data()
+    data["final"]["shortfalls"] = [missed]
+    facts = CampaignFacts.model_validate(data | {"reasons": [missed, *data["reasons"]]})
+    words = "The loop converged, but the final potential misses a limit"
+    html = render(facts)
+    assert words in Page(html).text
+    assert 'class="verdict not-converged"' in html
+    assert 'class="verdict converged"' in render(full_facts())
+    assert words in terminal(facts)
+    assert missed in terminal(facts)
+    data["final"]["shortfalls"] = [missed, missed]
+    facts = CampaignFacts.model_validate(data | {"status": "not converged"})
+    assert "Not converged, and the final potential misses 2 limits" in terminal(facts)
+
+
+def test_what_a_finished_campaign_was_done_without_is_said():
+    failed = "iteration 0: MD run 1: LAMMPS: lost it"
+    facts = full_facts().model_copy(update={"failures": (failed,)})
+    for text in (Page(render(facts)).text, terminal(facts)):
+        assert "done without" in text
+        assert failed in text
+    console = Console(width=140, record=True, force_terminal=False, file=io.StringIO())
+    console.print(table(facts, details=False))
+    assert failed not in console.export_text()
+    running = empty_facts(failures=(failed,), reasons=(failed,))
+    assert "done without" not in terminal(running)
+    assert terminal(running).count(failed) == Page(render(running)).text.count(failed) == 1
+
+
+def test_what_is_not_in_the_report_is_said():
+    words = "the final models could not be compared with the labelled dimers: no"
+    facts = full_facts().model_copy(update={"left_out": (words,)})
+    assert f"Not in this report: {words}" in " ".join(Page(render(facts)).text.split())
+    assert f"not in this report: {words}" in terminal(facts)
+
+
+def test_losses_and_the_choice_stand_below_the_iterations():
+    data = full_data()
+    data["iterations"][1] |= {
+        "losses": ["2 of 4 models trained: the others failed"],
+        "candidates": {"uncovered": 16, "limit": 60, "unphysical": 1},
+    }
+    facts = CampaignFacts.model_validate(data)
+    text = Page(render(facts)).text
+    assert text.count("2 of 4 models trained") == text.count("Warning:") == 1
+    assert "16 of 77 candidate frames chosen; turned away: 60 over selection.max_frames, 1 unphysical" in text
+    assert "iteration 1: warning: 2 of 4 models trained: the others failed" in terminal(facts)
+
+
+def test_runs_that_the_guard_ended_and_those_that_failed_are_told_apart():
+    data = full_data()
+    data["iterations"][1]["md"] |= {"runs": 3, "stable": 1}
+    data["iterations"][1]["md"]["endings"][1] |= {
+        "ended": "its task failed",
+        "finished": False,
+        "time_ps": None,
+    }
+    facts = CampaignFacts.model_validate(data)
+    counts = [(row.completed, row.guarded, row.failed) for row in explored(facts)]
+    assert counts[:4] == [(1, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)]
+    assert unlisted(facts) == [(1, 1)]
+    text = Page(render(facts)).text
+    assert "Iteration 1: 1 more did not finish" in text
+    assert "its task failed" in text
+    assert unlisted(full_facts()) == []
+
+
+def test_the_initial_data_and_the_final_training_have_their_times():
+    data = full_data() | {
+        "initial_times": {"reference MD": {"wall_s": 50.0, "engine_s": 50.0}},
+        "final_times": {"train": {"wall_s": 200.0, "engine_s": 150.0}},
+    }
+    text = " ".join(Page(render(CampaignFacts.model_validate(data))).text.split("Time", 1)[1].split())
+    assert "initial datareference MD50 s50 s" in text
+    assert "iterationstrain4 min 45 s4 min 00 s" in text
+    assert "finaltrain3 min 20 s2 min 30 s" in text
+    assert "sum11 min 58 s9 min 53 s" in text
 
 
 def test_where_the_results_lie_and_how_to_use_them(tmp_path):

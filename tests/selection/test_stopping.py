@@ -54,6 +54,15 @@ def test_all_limits_met():
             {"stable_runs": 3, "endings": ("900 K run 2: Li-O at 0.7 Å",)},
             "1 of 4 runs ended by the guard (stable share 0.75 < 1): 900 K run 2: Li-O at 0.7 Å",
         ),
+        (
+            {"stable_runs": 3},
+            "1 of 4 runs did not finish (their tasks failed) (stable share 0.75 < 1)",
+        ),
+        (
+            {"stable_runs": 1, "endings": ("Li-O at 0.7 Å",)},
+            "1 of 4 runs ended by the guard, 2 of 4 runs did not finish (their tasks failed) "
+            "(stable share 0.25 < 1): Li-O at 0.7 Å",
+        ),
         ({"runs": 0, "stable_runs": 0}, "no MD run explored"),
     ],
 )

@@ -132,8 +132,12 @@ def test_killed_training_continues_from_its_last_whole_checkpoint(
     inputs = replace(inputs, settings=small_settings(backend="auto", checkpoint_steps=27))
     result = train_model(inputs, directory)
     assert result.backend == BACKEND
-    (note,) = result.notes
+    note, *of_checkpoints = result.notes
     assert f"goes on with {BACKEND}" in note
+    assert of_checkpoints == [
+        f"the checkpoint of step {newest.step} could not be read and was deleted",
+        f"it went on from step {older.step}",
+    ]
     assert result.resumed_from_step == older.step
     steps = [point.step for point in read_learning_curve(directory / "lcurve.out")]
     assert steps in (list(range(0, 451, 9)), [1, *range(9, 451, 9)])

@@ -7,8 +7,10 @@ import subprocess
 import pytest
 
 from campaigns import make_tiny
+from llzo_al.errors import StageError
 from llzo_al.workflow import growth, local_workers, tasks, worker
-from llzo_al.workflow.local_workers import LocalWorkers
+from llzo_al.workflow.local_workers import MAX_RESTARTS, LocalWorkers
+from llzo_al.workflow.owner import owner_of
 
 GPU = "CUDA_VISIBLE_DEVICES"
 
@@ -16,8 +18,14 @@ GPU = "CUDA_VISIBLE_DEVICES"
 class Started:
     """A process that was only written down."""
 
+    code = None
+
     def __init__(self, command, **_):
         self.options = dict(zip(command[4::2], command[5::2], strict=True))
+
+    def poll(self):
+        """It runs, until somebody says otherwise."""
+        return self.code
 
     def kill(self):
         """Nothing runs."""
@@ -88,3 +96,35 @@ def test_a_worker_shows_its_gpu_to_engines_and_its_warnings_to_people(tmp_path, 
     (told, detail) = campaign.directory.log.read_text().splitlines()
     assert told.endswith("  warning: run 1 gave 2 of 5 snapshots:")
     assert detail == "    unstable"
+
+
+def test_a_task_stopped_in_time_waits_for_the_end_of_its_job(tmp_path, monkeypatch):
+    """Begun again at once, here or by another worker, it would only be stopped again."""
+    given_back = []
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    monkeypatch.setattr(local_workers, "rerun_of_worker", lambda _, name, __: given_back.append(name) or [1])
+    campaign = make_tiny(tmp_path, **{"labelling:\n": "resources: {cores: 1}\nlabelling:\n"})
+    owner = owner_of(campaign.directory)
+
+    def end_and_look(code):
+        (one,) = workers._workers
+        one.process.code = code
+        workers.revive(None, owner)
+        return one
+
+    with LocalWorkers(campaign, None) as workers:
+        for count in range(MAX_RESTARTS + 2):
+            one = end_and_look(worker.TIME_IS_UP)
+            end_and_look(worker.TIME_IS_UP)
+            assert len(given_back) == count
+            one.rests_until = 0.0
+            end_and_look(worker.TIME_IS_UP)
+            assert len(given_back) == count + 1
+            assert one.process.code is None
+        for _ in range(MAX_RESTARTS):
+            end_and_look(-9)
+        with pytest.raises(StageError, match="died 4 times, the last time with exit code -9"):
+            end_and_look(-9)
+    told = campaign.directory.log.read_text()
+    assert told.count("if that does not come, its task goes on here in 600 s") == 5
+    assert told.count("waited for the end of its job, which did not come; it is replaced") == 5

@@ -275,6 +275,7 @@ def test_jobs_of_a_queue_do_the_work(cluster, fresh_database, tmp_path):
     places = {
         "/path/to/the/campaign/directory": str(campaign.root),
         "/path/to/my_launchpad.yaml": str(file),
+        "/path/to/my_fworker.yaml": str(tmp_path / "my_fworker.yaml"),
     }
     filled_in(tmp_path, "my_fworker.yaml", **dict(list(places.items())[:1]))
     shell = environment()

@@ -11,6 +11,7 @@ from campaigns import make_tiny
 from llzo_al.campaign.directory import CampaignLock, driven
 from llzo_al.errors import UserError
 from llzo_al.process import LOCK_FD_VARIABLE
+from llzo_al.workflow import worker as worker_module
 from llzo_al.workflow.owner import owner_of
 from llzo_al.workflow.presence import TaskInHand, busy, lost
 from llzo_al.workflow.worker import WhenDriven
@@ -95,6 +96,25 @@ def test_a_machine_that_lacks_an_engine_takes_no_tasks_for_it(tmp_path):
         with pytest.raises(UserError, match=r"(?s)a worker for label needs.*nosuch"):
             labels()
     assert "lacks what a worker for label needs" in campaign.directory.log.read_text()
+
+
+def test_a_machine_is_looked_at_again_for_the_next_run(tmp_path, monkeypatch):
+    looks = []
+    monkeypatch.setattr(worker_module, "missing_parts", lambda *_, **__: looks.append(1) or [])
+    directory = make_tiny(tmp_path).directory
+    may_take = WhenDriven(directory, ["label"])
+    with CampaignLock(directory):
+        assert may_take()
+        assert may_take()
+    assert looks == [1]
+    text = "engine: ase\n  calculator: nosuch.module.Calculator"
+    make_tiny(tmp_path, **{"engine: classical_reference": text})
+    monkeypatch.undo()
+    with CampaignLock(directory), pytest.raises(UserError, match="nosuch"):
+        may_take()
+    directory.config.unlink()  # as before the first run has written it
+    with CampaignLock(directory):
+        assert not may_take()
 
 
 def test_owners_of_one_path_differ(tmp_path):

@@ -14,6 +14,7 @@ from interruptions import LABELLER, InterruptedCampaign, environment, geometries
 from llzo_al.campaign import closing
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import CampaignDirectory
+from llzo_al.campaign.failures import read_failures
 from llzo_al.errors import UserError
 from llzo_al.files import read_json
 
@@ -120,7 +121,7 @@ def test_nothing_is_left_of_what_was_interrupted(story):
     assert [path for path in root.rglob("*.partial") if path.is_dir()] == []
     assert list((root / "logs" / "progress").iterdir()) == []
     assert list(CampaignDirectory(root).label_jobs.glob("*")) == []
-    assert not CampaignDirectory(root).failures.exists()
+    assert read_failures(Campaign.open(root)) == []
 
 
 @pytest.mark.kill

@@ -6,8 +6,9 @@ import pytest
 from fireworks import FWAction, Workflow
 
 from campaigns import make_tiny
-from llzo_al.campaign.failures import read_failures
+from llzo_al.campaign.failures import Failure, begin_run, read_failures, record_failure
 from llzo_al.errors import StageError, UpstreamError, UserError
+from llzo_al.files import read_json_lines
 from llzo_al.workflow import growth, tasks
 
 FILES = sorted((Path(__file__).parents[2] / "workflows").glob("*.yaml"))
@@ -60,17 +61,43 @@ def test_a_worker_without_the_key_is_told(spec):
 
 
 def test_a_failure_is_written_down_with_its_task(campaign, monkeypatch):
-    errors = [UpstreamError("no models"), StageError("it diverged"), ZeroDivisionError("oops")]
+    oops = ZeroDivisionError("oops")
+    errors = [UpstreamError("no models"), StageError("it diverged\nat step 7"), oops, oops]
 
     def fail(*_, **__):
         raise errors.pop(0)
 
     monkeypatch.setattr(tasks.iteration, "train", fail)
     task = tasks.TrainTask(campaign_dir=str(campaign.directory.root), iteration=0, model=0)
-    for kind in (UpstreamError, StageError, ZeroDivisionError):
+    for kind in (UpstreamError, StageError, ZeroDivisionError, ZeroDivisionError):
         with pytest.raises(kind):
             task.run_task({"_llzo_al_name": "train 0"})
+    log = [line.split("  ", 1)[1] for line in campaign.directory.log.read_text().splitlines()]
+    assert log == [
+        "failed: train 0",
+        "  it diverged",
+        "  at step 7",
+        "failed: train 0",
+        "  ZeroDivisionError: oops",
+        "failed: train 0, for a cause that is told above",
+    ]
     assert [(failure.task, failure.message) for failure in read_failures(campaign)] == [
-        ("train 0", "it diverged"),
+        ("train 0", "it diverged\nat step 7"),
+        ("train 0", "ZeroDivisionError: oops"),
         ("train 0", "ZeroDivisionError: oops"),
     ]
+
+
+def test_failures_of_earlier_runs_are_kept_apart(campaign):
+    path = campaign.directory.failures
+    record_failure(path, Failure(task="assess", message="of a program that marked no runs"))
+    assert [failure.task for failure in read_failures(campaign)] == ["assess"]
+    begin_run(path)
+    assert read_failures(campaign) == []
+    record_failure(path, Failure(task="train 1", message="it diverged"))
+    with path.open("a") as handle:
+        handle.write('{"task": "cut sho')
+    assert [failure.task for failure in read_failures(campaign)] == ["train 1"]
+    begin_run(path)
+    assert read_failures(campaign) == []
+    assert [line["task"] for line in read_json_lines(path) if "task" in line] == ["assess", "train 1"]

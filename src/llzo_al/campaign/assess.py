@@ -14,7 +14,7 @@ import numpy as np
 from llzo_al.campaign.assessed import SELECTION, assess_directory, write_predictions, write_visited
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.choosing import choose
-from llzo_al.campaign.environments import describe, describer, training_environments
+from llzo_al.campaign.environments import describe, describe_training, describer
 from llzo_al.campaign.iteration import (
     committee,
     derived_seed,
@@ -38,6 +38,7 @@ from llzo_al.coverage.visited import VisitedFrames
 from llzo_al.dataset.records import Split
 from llzo_al.errors import StageError, UpstreamError
 from llzo_al.files import run_stage, write_atomic
+from llzo_al.progress import ProgressFile
 from llzo_al.selection.calibration import Signs
 from llzo_al.selection.candidates import SelectionResult
 
@@ -79,20 +80,49 @@ def assess(campaign: Campaign, number: int) -> tuple[str, ...]:
     return (*outputs["chosen"], *outputs["held_out"])
 
 
+class _Shown:
+    """Which part of an assessment is under way, and how far it is."""
+
+    def __init__(self, campaign: Campaign, number: int) -> None:
+        self._path = campaign.progress_file(f"iteration-{number}-assessment")
+
+    def part(self, task: str, total: int, unit: str) -> ProgressFile:
+        """The next part begins."""
+        progress = ProgressFile(self._path, task=task, total=total, unit=unit)
+        progress.begin(0)
+        return progress
+
+    def __enter__(self) -> _Shown:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._path.unlink(missing_ok=True)
+
+
 def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
+    with _Shown(campaign, number) as shown:
+        return _assess(campaign, number, work, shown)
+
+
+def _assess(campaign: Campaign, number: int, work: Path, shown: _Shown) -> dict[str, Any]:
     visited = visited_frames(campaign, number)
     if not visited:
         raise StageError(nothing_visited(campaign, number))
     started = time.perf_counter()
-    training, seen = _environments(campaign, number, visited, work)
+    training, seen = _environments(campaign, number, visited, work, shown)
     described = time.perf_counter()
+    settings = campaign.config.coverage
+    n_spaces = 1 if settings.elements == "together" else len(seen.elements)
+    progress = shown.part("measure coverage", n_spaces, "elements" if n_spaces > 1 else "space")
     report = assess_coverage(
         training,
         seen,
-        campaign.config.coverage,
+        settings,
         seed=derived_seed(campaign.config.seed, "coverage", number),
         trajectories=trajectory_numbers(visited),
+        tell=lambda done, name: progress.update(done, name, force=True),
     )
+    shown.part("choose frames", len(visited), "frames")
     measured = time.perf_counter()
     frames = _of_frames(report)
     signs = _signs(visited, frames)
@@ -121,12 +151,16 @@ def _compute(campaign: Campaign, number: int, work: Path) -> dict[str, Any]:
 
 
 def _environments(
-    campaign: Campaign, number: int, visited: Sequence[Visited], work: Path
+    campaign: Campaign, number: int, visited: Sequence[Visited], work: Path, shown: _Shown
 ) -> tuple[EnvironmentSet, EnvironmentSet]:
     """Environments of the training set and of the visited frames."""
     described_by = describer(campaign, lambda: committee(campaign, number)[0].file)
-    training = training_environments(campaign, number, described_by, work)
-    return training, describe([one.md.frame for one in visited], described_by, work / "visited")
+    identities = iteration_dataset(campaign, number).training
+    progress = shown.part("describe the training set", len(identities), "frames")
+    training = describe_training(campaign, identities, described_by, work, progress=progress)
+    progress = shown.part("describe what MD visited", len(visited), "frames")
+    frames = [one.md.frame for one in visited]
+    return training, describe(frames, described_by, work / "visited", progress=progress)
 
 
 def _of_frames(report: CoverageReport) -> VisitedFrames:

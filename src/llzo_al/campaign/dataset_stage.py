@@ -85,7 +85,8 @@ def export_dataset(campaign: Campaign, directory: Path, *, before_iteration: int
 def _write(campaign: Campaign, work: Path, before_iteration: int | None) -> dict[str, Any]:
     config = campaign.config
     require_initial_data(campaign)
-    require_labels(campaign, _initial_records(campaign), "the initial data")
+    initial = _initial_records(campaign)
+    require_labels(campaign, initial, "the initial data")
     cap = config.dataset.force_cap_eV_per_A
     training, excluded = usable(_known(campaign, "training", before_iteration), cap)
     held_out, held_out_excluded = usable(_known(campaign, "held-out", before_iteration), cap)
@@ -105,6 +106,8 @@ def _write(campaign: Campaign, work: Path, before_iteration: int | None) -> dict
     write_extxyz(training, work / "training.extxyz")
     if held_out:
         write_extxyz(held_out, work / "held-out.extxyz")
+    if before_iteration == 0:
+        _say_failed(campaign, initial)
     return {
         "training": [record.identity for record in training],
         "held_out": [record.identity for record in held_out],
@@ -116,6 +119,17 @@ def _write(campaign: Campaign, work: Path, before_iteration: int | None) -> dict
             "excluded": len(excluded) + len(held_out_excluded),
         },
     }
+
+
+def _say_failed(campaign: Campaign, records: Sequence[Record]) -> None:
+    """Put into the log what the first data set goes without."""
+    causes = Counter(record.failure.cause for record in records if record.failure is not None)
+    if causes:
+        campaign.say(
+            f"{causes.total()} of {len(records)} labels of the initial data failed, and the campaign goes on "
+            f"without them: {', '.join(f'{count} {cause}' for cause, count in causes.most_common())} "
+            f"(`llzo-al labels {campaign.directory.root}` lists them)"
+        )
 
 
 def _known(campaign: Campaign, split: Split, before_iteration: int | None) -> list[Record]:

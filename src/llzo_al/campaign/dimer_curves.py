@@ -10,7 +10,7 @@ from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.iteration import TrainedModel
 from llzo_al.errors import StageError
 from llzo_al.evaluation.dimers import DimerLabels, as_key, compare_dimers, labelled_dimers
-from llzo_al.files import MANIFEST, read_manifest, run_stage
+from llzo_al.files import MANIFEST, read_json, read_manifest, run_stage, write_json
 
 
 def compare_with_dimers(campaign: Campaign, models: Sequence[TrainedModel]) -> list[dict[str, Any]]:
@@ -19,9 +19,10 @@ def compare_with_dimers(campaign: Campaign, models: Sequence[TrainedModel]) -> l
     Returns
     -------
     list of dict
-        The curve of each pair; none where the comparison failed, which is told: it is no reason to lose a
-        finished potential.
+        The curve of each pair; none where the comparison failed, which is told, then and in the report: it
+        is no reason to lose a finished potential.
     """
+    _failed(campaign).unlink(missing_ok=True)
     labelled = _labelled(campaign)
     if not labelled:
         return []
@@ -34,7 +35,9 @@ def compare_with_dimers(campaign: Campaign, models: Sequence[TrainedModel]) -> l
             _directory(campaign), stage="dimer_curves", key=_key(models, labelled), compute=compute
         )
     except StageError as error:
-        campaign.say(f"the final models could not be compared with the labelled dimers: {error}")
+        message = f"the final models could not be compared with the labelled dimers: {error}"
+        campaign.say(message)
+        write_json(_failed(campaign), {"models": _tokens(models), "message": message})
         return []
     curves: list[dict[str, Any]] = outputs["curves"]
     return curves
@@ -51,6 +54,14 @@ def finished_curves(campaign: Campaign, models: Sequence[TrainedModel]) -> list[
     return curves
 
 
+def comparison_failure(campaign: Campaign, models: Sequence[TrainedModel]) -> str:
+    """Why `compare_with_dimers` gave no curves of these models; "" where it did not fail."""
+    if not _failed(campaign).exists():
+        return ""
+    failed = read_json(_failed(campaign))
+    return str(failed["message"]) if failed["models"] == _tokens(models) else ""
+
+
 def _labelled(campaign: Campaign) -> list[DimerLabels]:
     found = labelled_dimers(
         campaign.store.records(split=("training", "held-out"), physics=campaign.physics),
@@ -62,6 +73,11 @@ def _labelled(campaign: Campaign) -> list[DimerLabels]:
 
 def _directory(campaign: Campaign) -> Path:
     return campaign.directory.final / "dimers"
+
+
+def _failed(campaign: Campaign) -> Path:
+    """What is left of a comparison that failed."""
+    return campaign.directory.final / "dimers_failed.json"
 
 
 def _key(models: Sequence[TrainedModel], labelled: Sequence[DimerLabels]) -> dict[str, Any]:

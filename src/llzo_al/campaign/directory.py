@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -18,6 +19,7 @@ from llzo_al.process import LOCK_FD_VARIABLE
 
 FORMAT = 1
 """Version of the layout; a directory of another version is refused."""
+_ANY_FILE = Path("/path/of/the/campaign.yaml")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class CampaignDirectory:
 
     @property
     def failures(self) -> Path:
-        """Failed tasks of the current run, one JSON line each."""
+        """Failed tasks of all runs, one JSON line each; a mark begins each run."""
         return self.root / "logs" / "failures.jsonl"
 
     @property
@@ -116,49 +118,84 @@ class CampaignDirectory:
         """Directory of an iteration's stages."""
         return self.root / "iterations" / f"{number:03d}"
 
-    def create(self, campaign_file: Path) -> None:
-        """Make the directory, or check that an existing one is ours and of this version.
+    def look(self, campaign_file: Path) -> None:
+        """Refuse a place where no campaign can be run; nothing is written.
 
         Raises
         ------
         UserError
             If the directory cannot be written, holds something else, or is of another version.
+        StageError
+            If campaign.json is missing or damaged.
         """
-        in_the_way = next((path for path in (self.root, *self.root.parents) if path.exists()), None)
-        if in_the_way is not None and not in_the_way.is_dir():
-            raise UserError(
-                f"{in_the_way}: is a file, expected a directory for the campaign; choose another `directory`"
-            )
+        try:
+            nearest = next(path for path in (self.root, *self.root.parents) if path.exists())
+            if not nearest.is_dir():
+                raise UserError(
+                    f"{nearest}: is a file, expected a directory for the campaign; choose another `directory`"
+                )
+            if self.version_file.exists():
+                self.check(campaign_file)
+            elif nearest == self.root:
+                self._refuse_foreign(campaign_file)
+            if not os.access(nearest, os.W_OK | os.X_OK):
+                read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+                raise OSError(errno.EROFS if read_only else errno.EACCES, "", str(nearest))
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _refuse_foreign(self, campaign_file: Path) -> None:
+        if all(self._is_beginning(entry) for entry in self.root.iterdir()):
+            return
+        if self.labels.exists():
+            raise StageError(self._damaged(campaign_file))
+        raise UserError(
+            f"{self.root}: is not empty and is not a campaign directory (it has no "
+            f"campaign.json); choose another `directory`, or remove it"
+        )
+
+    def _unwritable(self, error: OSError) -> UserError:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        where = f"{error.filename}: " if error.filename and str(error.filename) != str(self.root) else ""
+        return UserError(
+            f"{self.root}: the campaign directory cannot be written ({where}{reason}); make it "
+            "writable, free space, or choose another `directory` in the campaign file"
+        )
+
+    def create(self, campaign_file: Path) -> None:
+        """Make the directory, or check that an existing one is ours and of this version.
+
+        Raises
+        ------
+        UserError, StageError
+            As `look` does.
+        """
+        self.look(campaign_file)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             if not self.version_file.exists():
-                if not all(self._is_beginning(entry) for entry in self.root.iterdir()):
-                    if self.labels.exists():
-                        raise StageError(self._damaged(campaign_file))
-                    raise UserError(
-                        f"{self.root}: is not empty and is not a campaign directory (it has no "
-                        f"campaign.json); choose another `directory`, or remove it"
-                    )
                 write_json(
                     self.version_file,
                     {"format": FORMAT, "created_by": __version__, "campaign_file": str(campaign_file)},
                 )
-            self.check()
+            self.check(campaign_file)
             for directory in (self.labels.parent, self.logs, self.progress):
                 directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"{self.root}: the campaign directory cannot be written ({error.strerror}); make it "
-                "writable, free space, or choose another `directory` in the campaign file"
-            ) from error
+            raise self._unwritable(error) from error
 
     def _is_beginning(self, entry: Path) -> bool:
         """Whether `entry` can be there before ``campaign.json``: of a run that was killed, or starts now."""
         name = self.version_file.name
         return entry.name in ("run.lock", name) or entry.match(f".{name}.*.tmp")
 
-    def check(self) -> None:
+    def check(self, campaign_file: Path = _ANY_FILE) -> None:
         """Refuse what is not a campaign directory of this version.
+
+        Parameters
+        ----------
+        campaign_file
+            Where the campaign file lies, for what is said of a damaged directory.
 
         Raises
         ------
@@ -172,9 +209,9 @@ class CampaignDirectory:
         try:
             about = read_json(self.version_file)
         except StageError as error:
-            raise StageError(self._damaged()) from error
+            raise StageError(self._damaged(campaign_file)) from error
         if not isinstance(about, dict) or "format" not in about or "campaign_file" not in about:
-            raise StageError(self._damaged())
+            raise StageError(self._damaged(campaign_file))
         found = about["format"]
         if found != FORMAT:
             raise UserError(
@@ -183,7 +220,7 @@ class CampaignDirectory:
                 "it with this one's labels"
             )
 
-    def _damaged(self, campaign_file: Path = Path("/path/of/the/campaign.yaml")) -> str:
+    def _damaged(self, campaign_file: Path) -> str:
         content = f'{{"format": {FORMAT}, "campaign_file": "{campaign_file}"}}'
         return (
             f"{self.version_file}: is missing or damaged, expected `format` and `campaign_file`; write them "

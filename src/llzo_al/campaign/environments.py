@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from llzo_al.campaign.campaign import Campaign
-from llzo_al.campaign.iteration import iteration_dataset
 from llzo_al.coverage.deepmd import DeepmdDescriber
 from llzo_al.coverage.descriptors import Describer, SoapDescriber, environments_of, stored_environments
 from llzo_al.coverage.environments import EnvironmentSet
 from llzo_al.dataset.frames import Frame
+from llzo_al.progress import ProgressFile
 
 IN_MEMORY = 1_000_000
 """Environments up to which a set is described in memory (1.7 GB with the default descriptor)."""
@@ -27,7 +27,12 @@ def describer(campaign: Campaign, model: Callable[[], Path]) -> Describer:
 
 
 def describe(
-    frames: Sequence[Frame], described_by: Describer, folder: Path, *, cache: Path | None = None
+    frames: Sequence[Frame],
+    described_by: Describer,
+    folder: Path,
+    *,
+    cache: Path | None = None,
+    progress: ProgressFile | None = None,
 ) -> EnvironmentSet:
     """Environments of some frames: in memory, or in `folder` where they would not fit.
 
@@ -41,11 +46,15 @@ def describe(
         For the descriptors of a large set; for those of a small one, of which an interrupted stage made some.
     cache
         File that keeps the descriptors of a small set for later.
+    progress
+        Told of the frames that are described.
     """
     if sum(frame.n_atoms for frame in frames) <= IN_MEMORY:
         folder.mkdir(parents=True, exist_ok=True)
-        return environments_of(frames, described_by, cache=cache or folder / "descriptors.npz")
-    return stored_environments(_batched(frames), described_by, folder)
+        kept = cache or folder / "descriptors.npz"
+        return environments_of(frames, described_by, cache=kept, progress=progress)
+    told = None if progress is None else progress.update
+    return stored_environments(_batched(frames), described_by, folder, told=told)
 
 
 def _batched(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
@@ -53,22 +62,20 @@ def _batched(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
         yield frames[start : start + BATCH]
 
 
-def training_environments(
-    campaign: Campaign, number: int, described_by: Describer, work: Path
-) -> EnvironmentSet:
-    """Environments of what an iteration's committee was trained on, computed once per frame and campaign.
-
-    Those of a large set are computed for each iteration, in `work`.
-    """
-    return describe_training(campaign, iteration_dataset(campaign, number).training, described_by, work)
-
-
 def describe_training(
-    campaign: Campaign, identities: Sequence[str], described_by: Describer, work: Path
+    campaign: Campaign,
+    identities: Sequence[str],
+    described_by: Describer,
+    work: Path,
+    *,
+    progress: ProgressFile | None = None,
 ) -> EnvironmentSet:
-    """Environments of the frames with these identities."""
+    """Environments of the frames with these identities, computed once per frame and campaign.
+
+    Those of a large set are computed each time, in `work`.
+    """
     frames = [
         record.frame for record in campaign.store.records(identities=identities, physics=campaign.physics)
     ]
     cache = campaign.directory.labels.parent / "descriptors.npz"
-    return describe(frames, described_by, work / "training", cache=cache)
+    return describe(frames, described_by, work / "training", cache=cache, progress=progress)

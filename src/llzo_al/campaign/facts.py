@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from os import getpid
 from pathlib import Path
 from typing import Any, Literal
 
 from llzo_al.campaign import closing, final
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.dataset_stage import is_md
-from llzo_al.campaign.directory import running_process
+from llzo_al.campaign.directory import driven, running_process
 from llzo_al.campaign.failures import failures_in_words, read_failures
-from llzo_al.campaign.history import coverage_history
+from llzo_al.campaign.history import HistoryError, coverage_history
 from llzo_al.campaign.label_checks import check_campaign_labels
 from llzo_al.campaign.settings_facts import settings_facts, versions_of_runs
+from llzo_al.campaign.stage_times import final_times, initial_times, iteration_times
+from llzo_al.campaign.telling import losses_in_words
 from llzo_al.config.labelling import ClassicalReference
 from llzo_al.evaluation.errors import ErrorSummary, pool
 from llzo_al.files import MANIFEST, read_json_lines, read_manifest
@@ -48,7 +51,11 @@ def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
     iterations = tuple(_iteration(campaign, number) for number in range(n_closed))
     runs = read_json_lines(campaign.directory.runs)
     finished = final.finished_final(campaign)
-    status, reasons = _status(campaign, n_closed, finished is not None)
+    failures = tuple(failures_in_words(read_failures(campaign)))
+    shortfalls = tuple(final.shortfalls(campaign, finished.outputs)) if finished else ()
+    status, reasons = _status(campaign, n_closed, finished is not None, failures)
+    history, left_out = _history(campaign, n_closed)
+    before, after = initial_times(campaign), final_times(campaign)
     stop = campaign.config.stopping
     return f.CampaignFacts(
         campaign=campaign.config.name,
@@ -57,7 +64,9 @@ def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
         started=_time(runs[0]["started"]) if runs else None,
         finished=_time(runs[-1]["started"] + runs[-1]["wall_s"]) if runs and finished else None,
         status=status,
-        reasons=reasons,
+        reasons=(*shortfalls, *reasons),
+        failures=failures,
+        left_out=(*left_out, *([finished.dimers_failed] if finished and finished.dimers_failed else [])),
         thresholds=f.Thresholds(
             coverage_ratio=stop.coverage_ratio,
             energy_rmse_meV_per_atom=stop.energy_rmse_meV_per_atom,
@@ -65,9 +74,11 @@ def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
             stable_runs_share=stop.stable_runs_share,
         ),
         iterations=iterations,
-        coverage_history=tuple(f.HistoryPoint(**one) for one in coverage_history(campaign, n_closed)),
-        final=_final(finished) if finished else None,
-        totals=_totals(campaign, runs, n_closed),
+        coverage_history=history,
+        final=_final(finished, shortfalls) if finished else None,
+        initial_times=before,
+        final_times=after,
+        totals=_totals(campaign, runs, [before, *(each.times for each in iterations), after]),
         label_checks=LabelCheckFacts.model_validate(check_campaign_labels(campaign).as_dict()),
         learning_curves=_learning_curves(campaign, n_closed),
         settings=settings_facts(campaign),
@@ -75,7 +86,10 @@ def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
     )
 
 
-def _status(campaign: Campaign, n_closed: int, finished: bool) -> tuple[Status, tuple[str, ...]]:
+def _status(
+    campaign: Campaign, n_closed: int, finished: bool, failures: tuple[str, ...]
+) -> tuple[Status, tuple[str, ...]]:
+    """Where the campaign stands, and why; tasks that a finished one was done without are no reason."""
     if n_closed == 0:
         reasons: tuple[str, ...] = ("no iteration is closed yet",)
         converged = False
@@ -84,10 +98,22 @@ def _status(campaign: Campaign, n_closed: int, finished: bool) -> tuple[Status, 
         reasons, converged = made.reasons, made.converged
     if finished:
         return ("converged" if converged else "not converged"), reasons
-    failures = read_failures(campaign)
-    if not failures:
-        return ("stopped" if running_process(campaign.directory) is None else "running"), reasons
-    return "failed", (*failures_in_words(failures), *reasons)
+    if _driven_by_another(campaign):
+        return "running", (*failures, *reasons)
+    return ("failed" if failures else "stopped"), (*failures, *reasons)
+
+
+def _driven_by_another(campaign: Campaign) -> bool:
+    """Whether a run goes on; one that ends writes its report while it still holds the campaign's lock."""
+    return driven(campaign.directory) and running_process(campaign.directory) != getpid()
+
+
+def _history(campaign: Campaign, n_closed: int) -> tuple[tuple[f.HistoryPoint, ...], tuple[str, ...]]:
+    """Coverage of all iterations in one frame, or why it is left out: nothing else depends on it."""
+    try:
+        return tuple(f.HistoryPoint(**one) for one in coverage_history(campaign, n_closed)), ()
+    except HistoryError as error:
+        return (), (str(error),)
 
 
 def _iteration(campaign: Campaign, number: int) -> f.IterationFacts:
@@ -121,12 +147,22 @@ def _iteration(campaign: Campaign, number: int) -> f.IterationFacts:
             new=labels["to_training"] + labels["to_audit"] + labels["new_held_out"],
         ),
         selected=labels["selected"],
+        candidates=_candidates(campaign, number, summary),
+        losses=tuple(losses_in_words(summary)),
         conditions=tuple(f.ConditionFacts(**one) for one in summary.get("conditions", ())),
         stuck=tuple(summary["stopping"].get("stuck", ())),
         calibration=_calibration(summary.get("calibration")),
-        times=_times(campaign, number),
+        times=iteration_times(campaign, number),
         decision=f.Decision(converged=decision.converged, reasons=decision.reasons),
     )
+
+
+def _candidates(campaign: Campaign, number: int, summary: Mapping[str, Any]) -> dict[str, int]:
+    """Candidates by rule; an earlier version left them in the assessment alone."""
+    assessed = campaign.directory.iteration(number) / "assess"
+    if "selection" in summary or not (assessed / MANIFEST).exists():
+        return dict(summary.get("selection", {}))
+    return dict(read_manifest(assessed)["outputs"].get("selection", {}).get("counts", {}))
 
 
 def _calibration(fit: Mapping[str, Any] | None) -> f.CalibrationFacts | None:
@@ -183,34 +219,9 @@ def _kind(summary: ErrorSummary) -> f.KindErrors:
     )
 
 
-def _times(campaign: Campaign, number: int) -> dict[str, f.StageTime]:
-    directory = campaign.directory.iteration(number)
-    jobs = [job for job in read_json_lines(campaign.directory.label_log) if job["iteration"] == number]
-    return {
-        "data set": _stage_time([directory / "dataset"]),
-        "train": _stage_time(sorted(directory.glob("train/model-*")), "train_s"),
-        "explore": _stage_time(sorted(directory.glob("explore/run-*")), "engine_s"),
-        "assess": _stage_time([directory / "assess"], "descriptors_s", "coverage_s"),
-        "label": f.StageTime(
-            wall_s=sum(job["wall_s"] for job in jobs), engine_s=sum(job["engine_s"] for job in jobs)
-        ),
-    }
-
-
-def _stage_time(directories: Iterable[Path], *engine_parts: str) -> f.StageTime:
-    wall = engine = 0.0
-    for directory in directories:
-        if not (directory / MANIFEST).exists():
-            continue
-        manifest = read_manifest(directory)
-        wall += manifest["wall_s"]
-        timings = manifest["outputs"].get("timings", {})
-        engine += sum(timings.get(part, 0.0) for part in engine_parts)
-    return f.StageTime(wall_s=wall, engine_s=engine if engine_parts else None)
-
-
-def _final(finished: final.FinishedFinal) -> f.FinalFacts:
+def _final(finished: final.FinishedFinal, shortfalls: tuple[str, ...]) -> f.FinalFacts:
     return f.FinalFacts(
+        shortfalls=shortfalls,
         errors=f.Errors(held_out=_errors(finished.outputs["tests"])),
         dimers=tuple(f.DimerCurve(**curve) for curve in finished.dimers),
         parity=tuple(
@@ -221,21 +232,16 @@ def _final(finished: final.FinishedFinal) -> f.FinalFacts:
     )
 
 
-def _totals(campaign: Campaign, runs: list[dict[str, Any]], n_closed: int) -> f.Totals:
+def _totals(
+    campaign: Campaign, runs: list[dict[str, Any]], times: Iterable[Mapping[str, f.StageTime]]
+) -> f.Totals:
     counts = campaign.store.counts(
         force_cap_eV_per_A=campaign.config.dataset.force_cap_eV_per_A, physics=campaign.physics
     )
     attempts = campaign.store.attempts(campaign.store.identities(physics=campaign.physics))
-    engine = [
-        time.engine_s
-        for number in range(n_closed)
-        for time in _times(campaign, number).values()
-        if time.engine_s is not None
-    ]
-    trainings = _stage_time(sorted(campaign.directory.final.glob("train/model-*")), "train_s")
     return f.Totals(
         wall_s=sum(run["wall_s"] for run in runs),
-        engine_s=sum(engine) + (trainings.engine_s or 0.0),
+        engine_s=sum(stage.engine_s or 0.0 for part in times for stage in part.values()),
         peak_memory_MB=max((run["peak_memory_MB"] for run in runs), default=None),
         labels=f.LabelCounts(
             training=counts.splits["training"].usable,

@@ -1,15 +1,19 @@
-"""Tasks that failed in a run: written down as they fail, told by their causes."""
+"""Tasks that failed: written down and told as they fail, and told again at the end, by their causes."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from llzo_al.campaign import log
 from llzo_al.campaign.campaign import Campaign
+from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.dataset.records import Record
 from llzo_al.errors import StageError
 from llzo_al.files import read_json_lines
@@ -37,25 +41,62 @@ class Failure:
     downstream: bool = False
 
 
+_RUN = "run_started"
+"""Key of the line that begins a run."""
+
+
+def begin_run(path: Path) -> None:
+    """Mark where a run starts: what stands before is kept, and is not the current run's any more."""
+    _append(path, {_RUN: time.time()})
+
+
 def record_failure(path: Path, failure: Failure) -> None:
     """Add a failure to the list that `read_failures` reads."""
-    line = json.dumps({**asdict(failure), "time": time.time()}) + "\n"
-    with path.open("a", encoding="utf-8") as handle:
-        handle.write(line)
+    _append(path, {**asdict(failure), "time": time.time()})
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    """Add a line, also after one that a crash cut short."""
+    with path.open("ab+") as handle:
+        end = handle.seek(0, os.SEEK_END)
+        whole = end == 0 or os.pread(handle.fileno(), 1, end - 1) == b"\n"
+        handle.write((("" if whole else "\n") + json.dumps(line) + "\n").encode())
+
+
+def tell_failure(directory: CampaignDirectory, failure: Failure) -> None:
+    """Write a failure down, and tell it in the campaign's log unless it only follows from another.
+
+    A cause that many tasks share is told once.
+    """
+    earlier = _of_current_run(directory.failures)
+    known = any(each.message == failure.message and not each.downstream for each in earlier)
+    record_failure(directory.failures, failure)
+    if failure.downstream:
+        return
+    if known:
+        log.say(directory, f"failed: {failure.task}, for a cause that is told above")
+    else:
+        log.say(directory, f"failed: {failure.task}", *failure.message.splitlines())
 
 
 def read_failures(campaign: Campaign) -> list[Failure]:
     """Tasks that failed in the current or last run; those downstream only if there are no others."""
-    found = [
+    found = _of_current_run(campaign.directory.failures)
+    return [failure for failure in found if not failure.downstream] or found
+
+
+def _of_current_run(path: Path) -> list[Failure]:
+    lines = read_json_lines(path)
+    begun = max((number for number, line in enumerate(lines) if _RUN in line), default=-1)
+    return [
         Failure(
             task=str(line.get("task", "a task")),
             message=str(line.get("message", "no cause is known")),
             user_error=bool(line.get("user_error", False)),
             downstream=bool(line.get("downstream", False)),
         )
-        for line in read_json_lines(campaign.directory.failures)
+        for line in lines[begun + 1 :]
     ]
-    return [failure for failure in found if not failure.downstream] or found
 
 
 def failures_in_words(failures: Sequence[Failure]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.closing import first_open_iteration
 from llzo_al.campaign.dataset_stage import ExportedDataset, export_dataset, exported_dataset, is_md
-from llzo_al.campaign.dimer_curves import compare_with_dimers, finished_curves
+from llzo_al.campaign.dimer_curves import compare_with_dimers, comparison_failure, finished_curves
 from llzo_al.campaign.iteration import (
     TrainedModel,
     Training,
@@ -95,12 +95,15 @@ class FinishedFinal:
         What `finish` gave.
     dimers
         Curves of the potential beside the labelled dimers, as `compare_with_dimers` left them.
+    dimers_failed
+        Why there are none, "" where the comparison did not fail.
     parity
         Labels and the first model's predictions of held-out frames, by kind of structure.
     """
 
     outputs: dict[str, Any]
     dimers: list[dict[str, Any]]
+    dimers_failed: str
     parity: dict[str, Parity]
 
 
@@ -113,6 +116,7 @@ def finished_final(campaign: Campaign) -> FinishedFinal | None:
     return FinishedFinal(
         outputs=outputs,
         dimers=finished_curves(campaign, models),
+        dimers_failed=comparison_failure(campaign, models),
         parity=read_parity(models[0].directory / PARITY),
     )
 

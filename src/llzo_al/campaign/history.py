@@ -29,6 +29,10 @@ FRAMES_PER_ITERATION = 120
 """Evenly spaced visited frames of each iteration that are measured."""
 
 
+class HistoryError(LlzoAlError):
+    """The coverage of all iterations in one frame could not be measured; the message says why."""
+
+
 def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
     """Coverage of each closed iteration in the frame of reference of the last one.
 
@@ -39,8 +43,12 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
     -------
     list of dict
         For each iteration ``iteration``, ``frame`` (a fingerprint of the frame of reference), ``ratio``,
-        ``coverage``, ``environment_coverage`` and, by element, ``element_ratios``; empty where it could not
-        be measured, which the log tells.
+        ``coverage``, ``environment_coverage`` and, by element, ``element_ratios``.
+
+    Raises
+    ------
+    HistoryError
+        If it could not be measured.
     """
     if n_closed < 1:
         return []
@@ -60,9 +68,10 @@ def coverage_history(campaign: Campaign, n_closed: int) -> list[dict[str, Any]]:
             return iterations
     try:
         iterations = _measure(campaign, n_closed)
-    except (LlzoAlError, OSError) as error:  # the rest of the report does not depend on it
-        campaign.say(f"the coverage of all iterations in one frame could not be measured: {error}")
-        return []
+    except (LlzoAlError, OSError) as error:
+        raise HistoryError(
+            f"the coverage of all iterations in one frame could not be measured: {error}"
+        ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"key": key, "iterations": iterations})
     return iterations

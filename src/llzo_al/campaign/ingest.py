@@ -98,6 +98,29 @@ class IngestSummary:
         """Refused runs by cause."""
         return dict(Counter(run.cause for run in self.runs if run.outcome == "refused").most_common())
 
+    def left_out(self) -> dict[str, int]:
+        """Ionic steps that were left out of runs that were entered, by cause."""
+        causes: Counter[str] = Counter()
+        for run in self._entered:
+            causes.update(run.left_out)
+        return dict(causes.most_common())
+
+    def accepted(self) -> dict[str, dict[str, int]]:
+        """Differences that were accepted: by setting, what differs in how many runs that were entered."""
+        found: dict[str, Counter[str]] = {}
+        for run in self._entered:
+            for setting, difference in run.accepted.items():
+                found.setdefault(setting, Counter())[difference] += 1
+        return {setting: dict(counts.most_common()) for setting, counts in sorted(found.items())}
+
+    def complete(self) -> int:
+        """Number of runs that were entered and go on to their regular end."""
+        return sum(run.complete for run in self._entered)
+
+    @property
+    def _entered(self) -> list[RunReport]:
+        return [run for run in self.runs if run.outcome == "entered"]
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-serialisable form; runs that were entered are only counted."""
         return {
@@ -107,6 +130,9 @@ class IngestSummary:
             "labels": self.total("labels"),
             "duplicates": self.total("duplicates"),
             "conflicts": self.total("conflicts"),
+            "left_out": self.left_out(),
+            "accepted": self.accepted(),
+            "complete": self.complete(),
             "causes": self.causes(),
             "refused_runs": [asdict(run) for run in self.runs if run.outcome == "refused"],
             "log": None if self.log is None else str(self.log),

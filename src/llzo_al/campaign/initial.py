@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from llzo_al.campaign.believed import Belief
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.reference_runs import md_runs, source_context
 from llzo_al.campaign.spool import read_frames, write_frame
@@ -15,7 +16,7 @@ from llzo_al.config.initial_data import Source
 from llzo_al.dataset.frames import Frame, Label
 from llzo_al.dataset.records import Split
 from llzo_al.dataset.splits import split_frames
-from llzo_al.errors import StageError, UpstreamError
+from llzo_al.errors import UpstreamError, UserError
 from llzo_al.files import finished, run_stage
 from llzo_al.progress import ProgressFile
 from llzo_al.structures.sources import labelled_source_frames, source_report, source_runs
@@ -75,7 +76,7 @@ def prepare_initial_data(campaign: Campaign) -> InitialData:
 
     Raises
     ------
-    StageError
+    UserError
         If a source gives neither a frame nor a trajectory.
     """
 
@@ -93,7 +94,11 @@ def prepare_initial_data(campaign: Campaign) -> InitialData:
                 spool = work / f"frames-{number}.jsonl"
                 splits = _spool(campaign, number, spool, progress)
                 if not splits and not source_runs(source, source_context(campaign)):
-                    raise StageError(f"initial_data[{number}] ({source.kind}): the source gives no structure")
+                    raise UserError(
+                        f"initial_data[{number}] ({source.kind}): the source gives no structure; change its "
+                        "keys in the campaign file (`llzo-al structures` tells what a source gives), or "
+                        "remove it"
+                    )
                 known_before = _known(campaign)
                 entered = _enter(campaign, spool, splits)
                 identities += entered
@@ -150,12 +155,14 @@ def _spool(campaign: Campaign, number: int, path: Path, progress: ProgressFile) 
 def _enter(campaign: Campaign, spool: Path, splits: Mapping[str, Split]) -> list[str]:
     """Enter the frames into the label store, with the labels that they bring along; their identities."""
     identities: list[str] = []
-    frames = read_frames(spool)
+    believed = Belief(campaign)
+    frames = (believed(frame, label) for frame, label in read_frames(spool))
     while chunk := list(islice(frames, CHUNK)):
         for split in dict.fromkeys(splits.values()):
             members = [each for each in chunk if splits[each[0].provenance.group] == split]
             if members:
                 identities += _request(campaign, members, split)
+    believed.warn()
     return identities
 
 

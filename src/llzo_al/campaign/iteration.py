@@ -247,6 +247,8 @@ def explore(campaign: Campaign, number: int, index: int, *, threads: int) -> dic
             work,
             progress=campaign.progress_file(f"iteration-{number}-run-{index}"),
         )
+        if result.notes:
+            campaign.say(f"warning: MD of iteration {number} run {index}", *result.notes)
         return result.as_dict()
 
     return run_stage(directory, stage="explore", key=key, compute=compute)

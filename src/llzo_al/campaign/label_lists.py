@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from ase.units import GPa
 
-from llzo_al.campaign import closing
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import CampaignLock
-from llzo_al.campaign.labels import retry_failed, retryable
 from llzo_al.campaign.quarantine import quarantined
+from llzo_al.campaign.retrying import can_be_retried, fixed_in_words, put_back
 from llzo_al.dataset.records import Record
 from llzo_al.errors import UserError
 from llzo_al.labelling.causes import CAUSES
@@ -180,7 +179,11 @@ def label_facts(campaign: Campaign, record: Record) -> dict[str, Any]:
             "program": label.program,
         }
     if record.failure is not None:
-        facts["failure"] = {**asdict(record.failure), "meaning": CAUSES.get(record.failure.cause)}
+        facts["failure"] = {
+            **asdict(record.failure),
+            "meaning": CAUSES.get(record.failure.cause),
+            "can_be_retried": can_be_retried(campaign, record),
+        }
     return facts
 
 
@@ -197,20 +200,15 @@ def retry(
     Raises
     ------
     UserError
-        If the campaign runs, a cause does not exist, or an identity is not that of one frame.
+        If the campaign runs, nothing would use the labels any more, a cause does not exist, or an identity
+        is not that of one frame.
     """
     _check_causes(causes)
     with CampaignLock(campaign.directory, patience_s=0.5):
         chosen = None if identities is None else {find_record(campaign, name).identity for name in identities}
-        first_open = closing.first_open_iteration(campaign)
-        wanted = [
-            record
-            for record in retryable(campaign, from_iteration=0)
-            if (chosen is None or record.identity in chosen)
-            and (causes is None or (record.failure is not None and record.failure.cause in causes))
-        ]
-        again = retry_failed(campaign, from_iteration=first_open, causes=causes, identities=chosen)
-    return again, len(wanted) - again
+        if fixed := fixed_in_words(campaign):
+            raise UserError(fixed)
+        return put_back(campaign, causes=causes, identities=chosen)
 
 
 def _failed(record: Record, attempts: int) -> FailedLabel:

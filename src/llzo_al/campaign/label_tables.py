@@ -81,8 +81,10 @@ def render_facts(facts: dict[str, Any]) -> Iterator[str]:
         )
     for path in facts["files"]:
         yield f"  files: {path}"
-    if "failure" in facts:
+    if "failure" in facts and facts["failure"]["can_be_retried"]:
         yield "  try again with: llzo-al labels retry DIR --identity " + facts["identity"][:SHORT]
+    elif "failure" in facts:
+        yield "  it is not tried again: nothing would use its label any more"
 
 
 def render_checks(found: LabelChecks) -> Iterator[RenderableType]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,7 +16,6 @@ from llzo_al.campaign.quarantine import quarantine, release
 from llzo_al.config.places import label_store_path
 from llzo_al.dataset.claims import Claims
 from llzo_al.dataset.frames import Frame, Label, LabelFailure
-from llzo_al.dataset.records import Record
 from llzo_al.dataset.shared import SharedLabels
 from llzo_al.errors import EngineError, LlzoAlError
 from llzo_al.files import fingerprint
@@ -70,47 +69,6 @@ def _cut(waiting: Sequence[tuple[str, Frame]], size: int) -> list[list[str]]:
 
 def _composition(frame: Frame) -> tuple[tuple[str, int], ...]:
     return tuple((symbol, frame.symbols.count(symbol)) for symbol in sorted(set(frame.symbols)))
-
-
-def retryable(campaign: Campaign, *, from_iteration: int) -> list[Record]:
-    """Failed frames of the initial data and of open iterations, which are those from `from_iteration` on."""
-    return [
-        record
-        for record in campaign.store.records(labelled=False, physics=campaign.physics)
-        if record.failure is not None and not 0 <= record.frame.provenance.iteration < from_iteration
-    ]
-
-
-def retry_failed(
-    campaign: Campaign,
-    *,
-    from_iteration: int,
-    causes: Collection[str] | None = None,
-    identities: Collection[str] | None = None,
-) -> int:
-    """Put the failed labels of the initial data and of open iterations back among those that wait.
-
-    Parameters
-    ----------
-    campaign
-        The campaign.
-    from_iteration
-        The first iteration that is not closed.
-    causes, identities
-        Only those that failed of these causes, only these frames; all by default.
-
-    Returns
-    -------
-    int
-        How many there were.
-    """
-    chosen = [
-        record.identity
-        for record in retryable(campaign, from_iteration=from_iteration)
-        if (causes is None or (record.failure is not None and record.failure.cause in causes))
-        and (identities is None or record.identity in identities)
-    ]
-    return campaign.store.retry(chosen)
 
 
 @dataclass(frozen=True, kw_only=True)

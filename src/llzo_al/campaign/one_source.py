@@ -12,7 +12,7 @@ from llzo_al.config.initial_data import Source
 from llzo_al.config.labelling import Labelling
 from llzo_al.dataset.frames import Frame, Label
 from llzo_al.dataset.identity import canonical, structure_hash
-from llzo_al.errors import StageError, UserError
+from llzo_al.errors import UserError
 from llzo_al.files import fingerprint, sync_directory, write_json
 from llzo_al.labelling.base import Labeller, make_labeller
 from llzo_al.structures.decorrelation import decorrelated
@@ -81,9 +81,7 @@ def make_structures(
     Raises
     ------
     UserError
-        If a structure cannot be made, or the source needs a labeller and there is none.
-    StageError
-        If the source gives no structure.
+        If a structure cannot be made, the source gives none, or it needs a labeller and there is none.
     """
     runs = source_runs(source, context)
     labeller = _labeller(source, runs, context, labelling)
@@ -92,7 +90,7 @@ def make_structures(
     made = _made(source, context, runs, labeller, directory / "runs", tell)
     labelled = _write(made, directory / FRAMES, summary, lambda count: tell(f"{source.kind}: {count:,}"))
     if not summary.frames:
-        raise StageError(f"{source.kind}: the source gives no structure")
+        raise UserError(f"{source.kind}: the source gives no structure; see what its keys select")
     report = source_report(source, context)
     write_json(
         directory / SUMMARY,

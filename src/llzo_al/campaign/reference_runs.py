@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from llzo_al.campaign.believed import Belief
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.dataset.frames import Frame, Label
 from llzo_al.dataset.records import Split
@@ -42,7 +43,10 @@ def run_reference_md(campaign: Campaign, index: int, *, threads: int) -> tuple[s
     name = f"initial-run-{index}"
 
     def compute(directory: Path) -> dict[str, Any]:
-        pairs, strides = _snapshots(campaign, run, directory, name, threads)
+        given, strides = _snapshots(campaign, run, directory, name, threads)
+        believed = Belief(campaign)
+        pairs = [believed(frame, label) for frame, label in given]
+        believed.warn()
         identities = campaign.store.request(
             [frame for frame, _ in pairs], physics=campaign.physics, split=split
         )

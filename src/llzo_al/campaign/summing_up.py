@@ -17,6 +17,7 @@ from llzo_al.campaign.failures import require_labels
 from llzo_al.campaign.iteration import FinishedRun, committee, finished_runs, planned_runs
 from llzo_al.dataset.records import Record
 from llzo_al.evaluation.errors import ErrorSummary, pool, summarise
+from llzo_al.exploration.runs import ExplorationRun
 from llzo_al.selection.audit import AuditEntry, Prediction, audit
 from llzo_al.selection.calibration import Compared, Signs, calibrate
 from llzo_al.selection.stopping import IterationSummary
@@ -67,6 +68,11 @@ def sum_up(campaign: Campaign, number: int, compared_before: Sequence[Compared])
             "audit": {name: each.as_dict() for name, each in _errors(to_audit, predictions).items()},
         },
         "audit": [{"identity": identity, **entry.as_dict()} for identity, entry in audited.items()],
+        "committee": {
+            "models": len(committee(campaign, number)),
+            "size": campaign.config.training.committee_size,
+        },
+        "selection": assessed.get("selection", {}).get("counts", {}),
         "labels": _labels(assessed, audited, records),
         "md": md,
         "stopping": asdict(
@@ -110,25 +116,29 @@ def _labels(
         "to_training": sum(entry.split == "training" for entry in audited.values()),
         "to_audit": sum(entry.split == "audit" for entry in audited.values()),
         "failed": len(failures),
+        "never_labelled": sum(record.label is None and record.failure is None for record in records.values()),
         "failed_by_cause": dict(Counter(failure.cause for failure in failures)),
     }
 
 
 def _md(campaign: Campaign, number: int, runs: Sequence[FinishedRun]) -> dict[str, Any]:
-    """How many MD runs there were, how many reached their end, and how each ended."""
+    """How many MD runs there were, how many reached their end, and how each ended, those that failed too."""
+    planned = planned_runs(campaign, number)
+    came_of = {index: outputs for index, _, outputs in runs}
     return {
-        "runs": len(planned_runs(campaign, number)),
-        "stable": sum(bool(outputs["stable"]) for _, _, outputs in runs),
-        "endings": [
-            {
-                "run": run.group,
-                "temperature_K": run.temperature_K,
-                "ended": outputs["ended"],
-                "time_ps": outputs["steps_done"] * campaign.config.exploration.timestep_fs / 1000,
-            }
-            for _, run, outputs in runs
-        ],
+        "runs": len(planned),
+        "stable": sum(bool(outputs["stable"]) for outputs in came_of.values()),
+        "endings": [_ending(campaign, run, came_of.get(index)) for index, run in enumerate(planned)],
     }
+
+
+def _ending(campaign: Campaign, run: ExplorationRun, outputs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How an MD run ended; it has no outputs where its task failed."""
+    about = {"run": run.group, "temperature_K": run.temperature_K, "finished": outputs is not None}
+    if outputs is None:
+        return {**about, "ended": "its task failed", "time_ps": None}
+    time_ps = outputs["steps_done"] * campaign.config.exploration.timestep_fs / 1000
+    return {**about, "ended": outputs["ended"], "time_ps": time_ps}
 
 
 def _figures(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llzo_al.selection.candidates import choice_in_words
 from llzo_al.selection.stopping import Decision
 
 
@@ -14,7 +15,7 @@ def outcome_in_words(made: Decision) -> str:
 
 
 def iteration_in_words(summary: Mapping[str, Any], made: Decision) -> list[str]:
-    """Figures of a closed iteration, each limit that decided, and what makes its coverage doubtful.
+    """Figures of a closed iteration, what it lost, each limit that decided, and what makes coverage doubtful.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ def iteration_in_words(summary: Mapping[str, Any], made: Decision) -> list[str]:
         f"{stopping['stable_runs']} of {stopping['runs']} MD runs stable",
         f"new labels: {labels['to_training']} for training, {labels['new_held_out']} held out, "
         f"{labels['to_audit']} for the audit" + (f", {labels['failed']} failed" if labels["failed"] else ""),
+        *([choice] if (choice := choice_in_words(summary.get("selection", {}))) else []),
+        *(f"warning: {loss}" for loss in losses_in_words(summary)),
     ]
     verdict = "met" if made.converged else "missed"
     lines += [f"{verdict}: {reason}" for reason in made.reasons]
@@ -43,6 +46,31 @@ def iteration_in_words(summary: Mapping[str, Any], made: Decision) -> list[str]:
             "coverage look better than it is"
         )
     return lines
+
+
+def losses_in_words(summary: Mapping[str, Any]) -> list[str]:
+    """What a closed iteration went on without: models, MD runs and labels whose tasks failed.
+
+    Parameters
+    ----------
+    summary
+        Outputs of `llzo_al.campaign.closing.close`, of an earlier version too.
+
+    Returns
+    -------
+    list of str
+        A line for each kind of loss; none where nothing was lost.
+    """
+    stopping, labels, committee = summary["stopping"], summary["labels"], summary.get("committee")
+    told = []
+    if committee and committee["models"] < committee["size"]:
+        told.append(f"{committee['models']} of {committee['size']} models trained: the others failed")
+    lost = stopping["runs"] - stopping["stable_runs"] - len(stopping.get("endings", ()))
+    if lost > 0:
+        told.append(f"{lost} of {stopping['runs']} MD runs did not finish: their tasks failed")
+    if waiting := labels.get("never_labelled", 0):
+        told.append(f"frames never labelled: {waiting} (their labelling jobs failed)")
+    return told
 
 
 def errors_in_words(tests: Mapping[str, Mapping[str, float]]) -> list[str]:

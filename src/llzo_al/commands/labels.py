@@ -98,7 +98,7 @@ def retry_labels(directory: CampaignDir, cause: CauseOption = None, identity: Id
     """Have failed labels tried again at the next run, all attempts anew.
 
     Frames of closed iterations are left alone: nothing would use their labels. Refused while the campaign
-    runs.
+    runs, and once the data set of its final training is written.
 
     Example: [bold]llzo-al labels retry examples/quickstart/llzo-quickstart --cause "time limit"[/bold]
     """

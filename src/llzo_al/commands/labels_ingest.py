@@ -117,6 +117,7 @@ def _show(summary: IngestSummary, *, dry_run: bool) -> None:
             f"{conflicts:,} of these had another energy (more than 1 meV/atom apart): see `conflicts` in "
             "the log"
         )
+    lines += _with_reserve(summary, would)
     lines += [f"  {count:,} refused: {cause}" for cause, count in summary.causes().items()]
     refused = [run for run in summary.runs if run.outcome == "refused"]
     lines += [f"    {run.file}: {run.reason}" for run in refused[:_SHOWN]]
@@ -126,3 +127,24 @@ def _show(summary: IngestSummary, *, dry_run: bool) -> None:
         lines.append(f"every run with its cause: {summary.log}")
     for line in lines:
         CONSOLE.print(line, highlight=False, soft_wrap=True)
+
+
+def _with_reserve(summary: IngestSummary, would: str) -> list[str]:
+    """What a person should know of the runs that were entered."""
+    lines = [
+        f"  {count:,} ionic steps {would or 'were '}left out: {cause}"
+        for cause, count in summary.left_out().items()
+    ]
+    if cut_off := summary.count("entered") - summary.complete():
+        lines.append(
+            f"  {cut_off:,} of the runs that {would or 'were '}entered end early; what they finished is taken"
+        )
+    accepted = [
+        f"  {runs:,} accepted all the same: {difference}"
+        for counts in summary.accepted().values()
+        for difference, runs in counts.items()
+    ]
+    lines += accepted[:_SHOWN]
+    if len(accepted) > _SHOWN:
+        lines.append(f"    ... and {len(accepted) - _SHOWN:,} more differences")
+    return lines

@@ -50,13 +50,23 @@ def worker(
     idle_s: Annotated[
         float, typer.Option("--idle-s", min=0.0, help="End after so many seconds without a task.")
     ] = 300.0,
+    fworker: Annotated[
+        Path | None,
+        typer.Option(
+            "--fworker",
+            help="FireWorks worker file of this machine (my_fworker.yaml). Tasks get what stands under its "
+            "`env`, such as `vasp_cmd`; which tasks are taken is said by --tasks alone.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Work for a campaign that `llzo-al run --launchpad` drives elsewhere: one task after the other.
 
     This is what a queue's job on another node runs. The node must see the campaign directory and reach the
     MongoDB. A training or an MD run gets all cores of the job. If the job ends in the middle of a task
     (its time limit, scancel, a node that fails), the task goes to another worker and starts from its last
-    checkpoint; labels that are stored are not computed again.
+    checkpoint; labels that are stored are not computed again. VASP dynamics that stop before the job's time
+    limit end the worker too, so that they go on in another job.
 
     Example: [bold]llzo-al worker campaign.yaml --launchpad my_launchpad.yaml --tasks label,md[/bold]
     """
@@ -71,4 +81,11 @@ def worker(
             "--tasks none: a worker needs something to do; expected control, train, md, label or all"
         )
     root = campaign_directory(directory)
-    work_elsewhere(root, launchpad_file=launchpad.resolve(), categories=categories, idle_s=idle_s, say=say)
+    work_elsewhere(
+        root,
+        launchpad_file=launchpad.resolve(),
+        categories=categories,
+        idle_s=idle_s,
+        say=say,
+        worker_file=None if fworker is None else fworker.resolve(),
+    )

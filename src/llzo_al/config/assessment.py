@@ -45,15 +45,18 @@ class Stopping(Section):
     )
 
     coverage_measure: Literal["ratio", "environment_ratio", "paper"] = "ratio"
-    """What `coverage_ratio` or `paper_coverage` is a limit of. `ratio`: the share of visited cells that
-    training covers, divided by its split-half ceiling. `environment_ratio`: the same with each cell weighted
-    by the environments in it. `paper`: the bare share of cells of You et al. (2024), Eq. 6, whatever its
-    ceiling."""
+    """What `coverage_ratio` or `paper_coverage` is a limit of. `ratio`: the share of the cells visited by one
+    half of the visited frames that training covers, divided by the share that the other half covers (the
+    ceiling). `environment_ratio`: the same with each cell weighted by the environments in it. `paper`: the
+    bare share of cells of You et al. (2024), Eq. 6, whatever its ceiling; exactly theirs with
+    `coverage.subspace_check: false`."""
     coverage_ratio: Share = 0.95
-    """Pooled coverage divided by its split-half ceiling. A ratio to a ceiling below 0.5 never counts: too few
-    environments were visited for so many cells."""
+    """Smallest pooled ratio. Training's coverage and the ceiling are both measured on the same half of the
+    visited frames, and no element counts for more than its ceiling, so that the ratio is not the quotient of
+    the coverage and the ceiling that are printed beside it. A ratio to a ceiling below 0.5 never counts: too
+    few environments were visited for so many cells."""
     paper_coverage: Share = 0.97
-    """Pooled coverage itself, with `coverage_measure: paper`."""
+    """Smallest pooled coverage of all visited frames, with `coverage_measure: paper`."""
     far_share: Share = 1.0
     """Largest share of visited environments farther from training, in the full reduced space, than 95 % of
     the training environments are from other training frames; 0.05 is what training's own distribution
@@ -63,7 +66,8 @@ class Stopping(Section):
     force_rmse_meV_per_A: Positive = 150.0
     """Force error on held-out MD frames."""
     stable_runs_share: Share = 1.0
-    """Share of the exploration runs that the guard did not end."""
+    """Smallest share of an iteration's exploration runs that reach their end: neither the guard ended them,
+    nor did their task fail."""
     stuck_runs_share: Share = 1.0
     """Largest share of the exploration runs that may be stuck: no atom left its site, or fewer than five
     frames are independent. Stuck runs are always told; they score a high coverage."""

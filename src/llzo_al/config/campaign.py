@@ -28,7 +28,7 @@ class Resources(Section):
     max_md_runs: Count | None = None
     """MD runs at once; by default as many as there are cores."""
     max_label_jobs: Count | None = None
-    """Labelling jobs at once; by default as many as there are cores."""
+    """Labelling jobs at once; by default, and at most, `cores` divided by the threads of one job."""
 
 
 class CampaignConfig(Section):

@@ -31,7 +31,7 @@ class Descriptor(Section):
 
 
 class Coverage(Section):
-    """PCA coverage of You et al. (2024), Eqs. 2 to 6, and what calibrates it."""
+    """PCA coverage of You et al. (2024), Eqs. 2 to 6 and the subspace check, and what calibrates it."""
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 

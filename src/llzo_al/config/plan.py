@@ -169,7 +169,9 @@ def make_plan(loaded: LoadedCampaign, tell: Tell = lambda _: None) -> Plan:
     sources = tuple(plan_source(source, config, loaded.base, tell) for source in config.initial_data)
     for number, source in enumerate(sources):
         if not source.frames and source.unknown is None:
-            raise UserError(f"{loaded.path}: initial_data[{number}] ({source.kind}): gives no structure")
+            raise UserError(
+                f"{loaded.path}: initial_data[{number}] ({source.kind}): gives no structure; change its keys"
+            )
     iterations = config.stopping.max_iterations
     per_iteration = config.selection.max_frames + config.selection.held_out_frames
     return Plan(

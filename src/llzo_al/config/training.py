@@ -48,8 +48,9 @@ class Training(Section):
     rcut_smooth_A: Positive = 0.5
     """Where the descriptor's smoothing starts (angstrom)."""
     neighbors: Annotated[list[Count], Field(min_length=1)] | Literal["auto"] = "auto"
-    """Largest number of neighbours of each element within the cutoff, in the order of `elements`; `auto`
-    lets DeePMD-kit count them in the data."""
+    """Largest number of neighbours of each element within the cutoff, in the order of `elements`. `auto`
+    counts them in the training data and leaves some room, as DeePMD-kit's own rule does (with a descriptor
+    of another kind in `overrides`, DeePMD-kit counts); a warm start keeps the previous model's room."""
     embedding_neurons: Annotated[list[Count], Field(min_length=1)] = [10, 20, 40]
     """Layers of the embedding net."""
     axis_neurons: Count = 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -33,6 +33,7 @@ def assess_coverage(
     per_frame: bool = True,
     fixed: Mapping[str, ReferenceFrame] | None = None,
     processes: int = 1,
+    tell: Callable[[int, str], None] | None = None,
 ) -> CoverageReport:
     """PCA coverage of the visited set by the training set, and what calibrates it.
 
@@ -61,6 +62,8 @@ def assess_coverage(
     processes
         Elements that are measured at once, each in a process of its own, the most frequent first. It changes
         no figure. Sets in memory are copied to every process; those on disk are not.
+    tell
+        With one process, called before each element with the number of those that are done and its name.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def assess_coverage(
     settings = settings or Coverage()
     _check(training, visited, fixed or {})
     runs = _runs(trajectories, visited)
-    jobs, sizes = [], []
+    jobs, sizes, names = [], [], []
     for number, (name, symbols) in enumerate(_spaces(visited, settings)):
         sides = (
             Side(environments=training, symbols=symbols, name="training"),
@@ -102,7 +105,13 @@ def assess_coverage(
             )
         )
         sizes.append(len(sides[1]))
-    results = run_jobs(jobs, sizes, processes)
+        names.append(name)
+    results = run_jobs(
+        jobs,
+        sizes,
+        processes,
+        begins=None if tell is None else lambda done: tell(done, names[done]),
+    )
     elements = tuple(result.coverage for result in results)
     of_frames = {one.coverage.symbol: one.frames for one in results if one.frames is not None}
     pooled = pool(elements, [result.measured.resampled for result in results])

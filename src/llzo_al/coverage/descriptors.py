@@ -157,6 +157,8 @@ def environments_of(
             wanted.setdefault(key, frame)
     new = {}
     made = _checked(describer, list(wanted.values()))
+    if progress is not None:
+        progress.begin(len(known))
     for number, (key, values) in enumerate(zip(wanted, made, strict=True)):
         new[key] = values
         if progress is not None:

@@ -17,7 +17,13 @@ from llzo_al.process import die_with_parent, usable_cores
 Result = TypeVar("Result")
 
 
-def run_jobs(jobs: Sequence[Callable[[], Result]], sizes: Sequence[int], processes: int) -> list[Result]:
+def run_jobs(
+    jobs: Sequence[Callable[[], Result]],
+    sizes: Sequence[int],
+    processes: int,
+    *,
+    begins: Callable[[int], None] | None = None,
+) -> list[Result]:
     """Results of the jobs, in their order.
 
     Parameters
@@ -28,6 +34,8 @@ def run_jobs(jobs: Sequence[Callable[[], Result]], sizes: Sequence[int], process
         How much work each is: the largest are started first.
     processes
         Largest number of processes; with one, or one job, all is done in this one.
+    begins
+        Called with the number of each job before it begins, where they are done one after the other.
 
     Raises
     ------
@@ -36,7 +44,12 @@ def run_jobs(jobs: Sequence[Callable[[], Result]], sizes: Sequence[int], process
     """
     workers = min(processes, len(jobs))
     if workers < 2:
-        return [job() for job in jobs]
+        results = []
+        for number, job in enumerate(jobs):
+            if begins is not None:
+                begins(number)
+            results.append(job())
+        return results
     order = sorted(range(len(jobs)), key=lambda number: -sizes[number])
     context = multiprocessing.get_context("spawn")  # a forked process would share the locks of threads
     threads = max(usable_cores() // workers, 1)

@@ -26,8 +26,8 @@ class ElementCoverage:
     bins
         Cells along each axis of a plane (N).
     coverage
-        You et al. (2024), Eq. 6: cells that both sets hold / cells that the visited set holds, averaged over
-        the planes.
+        You et al. (2024), Eq. 6, with the subspace check where it is on: cells that both sets hold / cells
+        that the visited set holds, averaged over the planes.
     environment_coverage
         Share of the visited environments that lie in cells that training holds, averaged over the planes.
     coverage_interval, environment_coverage_interval

@@ -139,6 +139,8 @@ class MDResult:
         steps), `frames_s` (guard, files), of this call alone.
     max_deviation_eV_per_A
         Largest force deviation of the committee in the trajectory; None without a committee.
+    notes
+        What a person should know: restart files that were of no use, and where the run went on instead.
     """
 
     trajectory: str
@@ -149,15 +151,16 @@ class MDResult:
     resumed_from_step: int | None
     timings: Mapping[str, float]
     max_deviation_eV_per_A: float | None
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-serialisable form."""
-        return asdict(self)
+        return {**asdict(self), "notes": list(self.notes)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> MDResult:
         """Result from what `as_dict` gave."""
-        return cls(**data)
+        return cls(**{**data, "notes": tuple(data.get("notes", ()))})
 
 
 def run_md(inputs: MDInputs, directory: Path, *, progress: Path | None = None) -> MDResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,18 +40,21 @@ class _Start:
     resumed_from_step: int | None
     n_frames: int
     max_deviation_eV_per_A: float | None
+    notes: tuple[str, ...]
 
 
 def work(spec: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Run, or go on with, the molecular dynamics that `spec` describes."""
     settings = EngineSettings.from_spec(spec)
     _clear_other_run(directory, spec["run"])
-    start = _resumed(settings, directory) or _fresh(settings, directory)
+    useless: list[str] = []
+    start = _resumed(settings, directory, useless) or _fresh(settings, directory, useless)
     progress = ProgressFile(
         None if spec["progress"] is None else Path(spec["progress"]), task=spec["task"], total=spec["steps"]
     )
     with TrajectoryWriter(directory / TRAJECTORY, settings.symbols) as trajectory:
         run = _Run(spec, settings, start, directory, trajectory, progress)
+        progress.begin(start.resumed_from_step or 0)
         ended = run.to_end()
     progress.close()
     return run.result(ended).as_dict()
@@ -121,6 +124,7 @@ class _Run:
                 "frames_s": time.perf_counter() - self._begun - self._engine_s,
             },
             max_deviation_eV_per_A=self._max_deviation,
+            notes=self._start.notes,
         )
 
     def _advance(self, steps: int) -> None:
@@ -172,7 +176,7 @@ def _remove_run(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _fresh(settings: EngineSettings, directory: Path) -> _Start:
+def _fresh(settings: EngineSettings, directory: Path, useless: Sequence[str]) -> _Start:
     _remove_run(directory)
     if settings.potential.deviation_file is not None:
         (directory / settings.potential.deviation_file).unlink(missing_ok=True)
@@ -180,14 +184,22 @@ def _fresh(settings: EngineSettings, directory: Path) -> _Start:
         engine = Engine(settings, log=directory / _LAMMPS_LOG)
     except UnstableRunError as error:
         raise EngineError(f"LAMMPS cannot evaluate the start frame: {error}") from error
-    return _Start(engine=engine, resumed_from_step=None, n_frames=0, max_deviation_eV_per_A=None)
+    notes = (*useless, "it began anew") if useless else ()
+    return _Start(engine=engine, resumed_from_step=None, n_frames=0, max_deviation_eV_per_A=None, notes=notes)
 
 
-def _resumed(settings: EngineSettings, directory: Path) -> _Start | None:
+def _resumed(settings: EngineSettings, directory: Path, useless: list[str]) -> _Start | None:
     """The run as its newest usable restart file left it; None if there is none.
 
-    Frames and deviations behind that step are dropped: they are run again.
+    Frames and deviations behind that step are dropped: they are run again. What is wrong with newer restart
+    files is appended to `useless`.
     """
+
+    def pass_over(restart: Path, why: str) -> None:
+        _LOG.warning("%s is no use: %s", restart, why)
+        short = why.removeprefix(f"{restart}: ").partition("; the command was")[0]  # the rest is in child.log
+        useless.append(f"the restart file {restart.name} was of no use: {short}")
+
     (directory / GUARD_FRAME).unlink(missing_ok=True)
     for leftover in directory.glob(RESTART_PATTERN):
         leftover.unlink()
@@ -195,14 +207,14 @@ def _resumed(settings: EngineSettings, directory: Path) -> _Start | None:
         expected = tuple(range(0, step + 1, settings.frame_interval_steps))
         scan = scan_trajectory(directory / TRAJECTORY)
         if scan.steps[: len(expected)] != expected:
-            _LOG.warning("%s is no use: the trajectory lacks frames up to step %d", restart, step)
+            pass_over(restart, f"the trajectory lacks frames up to step {step}")
             continue
         if settings.potential.deviation_file is not None:
             cut_deviations(directory / settings.potential.deviation_file, step)
         try:
             engine = Engine(settings, log=directory / _LAMMPS_LOG, restart=restart)
         except (RestartError, UnstableRunError) as error:
-            _LOG.warning("%s is no use: %s", restart, error)
+            pass_over(restart, str(error))
             restart.unlink()
             continue
         cut_trajectory(directory / TRAJECTORY, len(expected), scan)
@@ -211,6 +223,7 @@ def _resumed(settings: EngineSettings, directory: Path) -> _Start | None:
             resumed_from_step=step,
             n_frames=len(expected),
             max_deviation_eV_per_A=scan.max_deviation_eV_per_A[len(expected) - 1],
+            notes=(*useless, f"it went on from step {step}") if useless else (),
         )
     return None
 

@@ -164,6 +164,7 @@ def _run_child(
 ) -> str:
     """Run a child to its end; returns why it ended early, or nothing."""
     ended = ""
+    tell = shown.begin  # with the first message: the step that an interrupted run goes on from
     try:
         for message in stream_child(
             module,
@@ -179,7 +180,8 @@ def _run_child(
             if "ended" in message:
                 ended = str(message["ended"])
             else:
-                shown.update(int(message["step"]), str(message["state"]))
+                tell(int(message["step"]), str(message["state"]))
+                tell = shown.update
     finally:
         shown.close()
     return ended

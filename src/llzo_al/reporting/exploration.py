@@ -18,8 +18,8 @@ class Explored:
     ----------
     iteration, temperature_K
         Which; the temperature is None where it is not known.
-    runs, completed
-        Their number, and that of those that reached their end.
+    runs, completed, guarded, failed
+        Their number, and those of them that reached their end, that the guard ended, and whose task failed.
     time_ps
         Simulated time of all together; None where none is known.
     """
@@ -28,6 +28,8 @@ class Explored:
     temperature_K: float | None
     runs: int
     completed: int
+    guarded: int
+    failed: int
     time_ps: float | None
 
 
@@ -53,6 +55,12 @@ def ended_early(facts: CampaignFacts) -> list[tuple[int, MDRun]]:
     ]
 
 
+def unlisted(facts: CampaignFacts) -> list[tuple[int, int]]:
+    """Iteration and number of runs whose task failed and of which an earlier version kept nothing more."""
+    counts = [(item.iteration, item.md.runs - len(item.md.endings)) for item in facts.iterations if item.md]
+    return [(iteration, count) for iteration, count in counts if count > 0]
+
+
 def _row(iteration: int, temperature_K: float | None, runs: Sequence[MDRun]) -> Explored:
     times = [run.time_ps for run in runs if run.time_ps is not None]
     return Explored(
@@ -60,5 +68,7 @@ def _row(iteration: int, temperature_K: float | None, runs: Sequence[MDRun]) -> 
         temperature_K=temperature_K,
         runs=len(runs),
         completed=sum(run.ended == _COMPLETED for run in runs),
+        guarded=sum(run.finished and run.ended != _COMPLETED for run in runs),
+        failed=sum(not run.finished for run in runs),
         time_ps=sum(times) if times else None,
     )

@@ -12,6 +12,7 @@ from llzo_al.files import write_atomic
 from llzo_al.reporting import dimers, exploration, figures, parity, summary
 from llzo_al.reporting.facts import CampaignFacts, IterationFacts, KindErrors
 from llzo_al.reporting.label_figures import labels_figure
+from llzo_al.selection.candidates import choice_in_words
 
 PAGE = "index.html"
 JSON = "report.json"
@@ -52,6 +53,7 @@ def render(facts: CampaignFacts) -> str:
     )
     environment.filters["number"] = summary.number
     environment.filters["duration"] = summary.duration
+    environment.filters["choice"] = choice_in_words
     return environment.get_template("report.html.j2").render(
         facts=facts,
         verdict=summary.verdict(facts),
@@ -63,6 +65,9 @@ def render(facts: CampaignFacts) -> str:
         order_kinds=summary.order_kinds,
         explored=exploration.explored(facts),
         ended_early=exploration.ended_early(facts),
+        unlisted=exploration.unlisted(facts),
+        done_without=summary.done_without(facts),
+        verdict_class=_verdict_class(facts),
         stage_times=_stage_times(facts),
         audit_remark=summary.AUDIT_REMARK,
         classical_remark=summary.CLASSICAL_REMARK,
@@ -104,13 +109,27 @@ def _latest_errors(facts: CampaignFacts) -> dict[str, tuple[str, Mapping[str, Ki
     return found
 
 
-def _stage_times(facts: CampaignFacts) -> list[tuple[str, float | None, float | None]]:
-    """Stage, and its wall and engine seconds summed over the iterations."""
-    names = dict.fromkeys(name for item in facts.iterations for name in item.times)
+def _verdict_class(facts: CampaignFacts) -> str:
+    """The status as a class of the page's style."""
+    missed = facts.status == "converged" and not summary.good(facts)
+    return "not-converged" if missed else facts.status.replace(" ", "-")
+
+
+def _stage_times(facts: CampaignFacts) -> list[tuple[str, str, float | None, float | None]]:
+    """Part of the campaign, stage, and its wall and engine seconds; the last row is the sum of all."""
+    parts = {
+        "initial data": [facts.initial_times],
+        "iterations": [item.times for item in facts.iterations],
+        "final": [facts.final_times],
+    }
     table = []
-    for name in names:
-        times = [item.times[name] for item in facts.iterations if name in item.times]
-        table.append((name, _sum(time.wall_s for time in times), _sum(time.engine_s for time in times)))
+    for part, times in parts.items():
+        for name in dict.fromkeys(name for one in times for name in one):
+            found = [one[name] for one in times if name in one]
+            wall_s, engine_s = _sum(time.wall_s for time in found), _sum(time.engine_s for time in found)
+            table.append((part, name, wall_s, engine_s))
+    if table:
+        table.append(("sum", "", _sum(row[2] for row in table), _sum(row[3] for row in table)))
     return table
 
 

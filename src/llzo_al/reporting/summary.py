@@ -30,7 +30,11 @@ _VERDICTS = {
     "converged": "Converged: every threshold is met",
     "not converged": "Not converged",
     "stopped": "Not finished, and not running: the same run command continues it",
-    "failed": "Failed",
+    "failed": "Failed: not finished; when the causes are mended, the same run command continues it",
+}
+_MISSED = {
+    "converged": "The loop converged, but the final potential misses {}",
+    "not converged": "Not converged, and the final potential misses {}",
 }
 
 
@@ -68,8 +72,21 @@ class Column:
 
 
 def verdict(facts: CampaignFacts) -> str:
-    """The decision in a few words."""
+    """The decision in a few words, with what the final potential itself misses."""
+    missed = len(facts.final.shortfalls) if facts.final else 0
+    if missed and facts.status in _MISSED:
+        return _MISSED[facts.status].format("a limit" if missed == 1 else f"{missed} limits")
     return _VERDICTS[facts.status]
+
+
+def good(facts: CampaignFacts) -> bool:
+    """Whether the campaign converged and its final potential meets the limits too."""
+    return facts.status == "converged" and not (facts.final and facts.final.shortfalls)
+
+
+def done_without(facts: CampaignFacts) -> tuple[str, ...]:
+    """Failed tasks of the last run that are not among the reasons: the campaign was finished without them."""
+    return facts.failures if facts.status in ("converged", "not converged") else ()
 
 
 def columns(limits: Thresholds) -> tuple[Column, ...]:

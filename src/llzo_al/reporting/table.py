@@ -9,18 +9,38 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from llzo_al.reporting.details import detail_tables
 from llzo_al.reporting.facts import CampaignFacts
-from llzo_al.reporting.summary import CLASSICAL_REMARK, Column, columns, duration, rows, verdict
+from llzo_al.reporting.summary import (
+    CLASSICAL_REMARK,
+    Column,
+    columns,
+    done_without,
+    duration,
+    good,
+    rows,
+    verdict,
+)
 
 _LEFT_OUT = ("task time",)
 """Columns that only the page has: a terminal of 80 columns has no room for them."""
 _STYLES = {True: "green", False: "yellow", None: ""}
-_VERDICT_STYLES = {"converged": "bold green", "failed": "bold red", "not converged": "bold yellow"}
+_STYLE_OF = {"converged": "bold yellow", "failed": "bold red", "not converged": "bold yellow"}
 
 
-def table(facts: CampaignFacts) -> Group:
-    """The verdict, one line for each iteration, and the totals, for a rich console."""
-    return Group(*_top(facts), _iterations(facts), *_bottom(facts))
+def table(facts: CampaignFacts, *, details: bool = True) -> Group:
+    """The verdict, one line for each iteration, and the totals, for a rich console.
+
+    Parameters
+    ----------
+    facts
+        What the report says.
+    details
+        Also what failed in the last run and was done without, times by stage, coverage by element, and
+        errors by kind of structure.
+    """
+    below = [*detail_tables(facts), *_failed(facts)] if details else []
+    return Group(*_top(facts), _iterations(facts), *_losses(facts), *below, *_bottom(facts))
 
 
 def results(facts: CampaignFacts, root: Path) -> list[str]:
@@ -50,7 +70,7 @@ def results(facts: CampaignFacts, root: Path) -> list[str]:
 def _top(facts: CampaignFacts) -> list[RenderableType]:
     lines = [
         Text.assemble((facts.campaign, "bold"), f": labels by {facts.method}"),
-        Text(verdict(facts), style=_VERDICT_STYLES.get(facts.status, "bold")),
+        Text(verdict(facts), style="bold green" if good(facts) else _STYLE_OF.get(facts.status, "bold")),
         *(Text(f"  {reason}") for reason in facts.reasons),
     ]
     if facts.classical_reference:
@@ -84,6 +104,21 @@ def _heading(column: Column) -> Text:
 
 def _cell(text: str, met: bool | None) -> Text:
     return Text(f"{text} ✗" if met is False else text, style=_STYLES[met])
+
+
+def _losses(facts: CampaignFacts) -> list[RenderableType]:
+    """What iterations went on without, and what is missing in the report."""
+    lines = [
+        f"iteration {item.iteration}: warning: {loss}" for item in facts.iterations for loss in item.losses
+    ]
+    lines += [f"not in this report: {words}" for words in facts.left_out]
+    return [Text(line, style="yellow") for line in lines]
+
+
+def _failed(facts: CampaignFacts) -> list[RenderableType]:
+    lines = done_without(facts)
+    head = [Text("failed in the last run, and done without:")] if lines else []
+    return [*head, *(Text(f"  {line}") for line in lines)]
 
 
 def _bottom(facts: CampaignFacts) -> list[RenderableType]:

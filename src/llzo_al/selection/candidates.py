@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -13,6 +14,13 @@ from numpy.typing import NDArray
 
 Rule = Literal["uncovered", "deviation", "unphysical", "duplicate", "covered", "limit"]
 """Which rule decided on a frame; the first two choose, the others reject."""
+_CHOOSING = ("uncovered", "deviation")
+_REJECTING = {
+    "limit": "over selection.max_frames",
+    "duplicate": "near-duplicate",
+    "covered": "known well enough",
+    "unphysical": "unphysical",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,3 +161,19 @@ class SelectionResult:
         table.writeheader()
         table.writerows(vars(verdict) for verdict in self.verdicts)
         return text.getvalue()
+
+
+def choice_in_words(counts: Mapping[str, int]) -> str:
+    """What became of the candidates, from how many frames each rule decided on; "" without any.
+
+    Parameters
+    ----------
+    counts
+        `SelectionResult.as_dict`'s ``counts``.
+    """
+    if not counts:
+        return ""
+    chosen = sum(counts.get(rule, 0) for rule in _CHOOSING)
+    rejected = [f"{counts[rule]} {words}" for rule, words in _REJECTING.items() if counts.get(rule)]
+    turned_away = f"; turned away: {', '.join(rejected)}" if rejected else ""
+    return f"{chosen} of {sum(counts.values())} candidate frames chosen{turned_away}"

@@ -33,7 +33,7 @@ class IterationSummary:
     runs, stable_runs
         Exploration runs, and those that reached their end.
     endings
-        For each run that the guard ended, which one and why.
+        For each run that the guard ended, why. The other unstable runs did not finish: their tasks failed.
     coverage, environment_ratio
         The paper's coverage, and the environment-weighted ratio; None where they could not be measured.
     element_coverages
@@ -207,16 +207,20 @@ def _error(name: str, value: float | None, limit: float, unit: str, summary: Ite
 def _stability(summary: IterationSummary, limit: float) -> _Verdict:
     if summary.runs < 1:
         return _Verdict(met=False, words="no MD run explored")
-    unstable = summary.runs - summary.stable_runs
     met = summary.stable_runs / summary.runs >= limit - 1e-12
-    if not unstable:
+    if summary.stable_runs == summary.runs:
         return _Verdict(met=met, words=f"all of {summary.runs} runs stable")
+    ended = len(summary.endings)
+    unfinished = summary.runs - summary.stable_runs - ended
+    counts = [f"{ended} of {summary.runs} runs ended by the guard"] if ended else []
+    if unfinished > 0:
+        counts.append(f"{unfinished} of {summary.runs} runs did not finish (their tasks failed)")
     told = "; ".join(summary.endings[:_ENDINGS_TOLD])
-    more = len(summary.endings) - _ENDINGS_TOLD
+    more = ended - _ENDINGS_TOLD
     causes = f": {told}" if told else ""
     causes += f"; and {more} more" if more > 0 else ""
     share = "" if met else f" (stable share {summary.stable_runs / summary.runs:.2f} < {limit:g})"
-    return _Verdict(met=met, words=f"{unstable} of {summary.runs} runs ended by the guard{share}{causes}")
+    return _Verdict(met=met, words=f"{', '.join(counts)}{share}{causes}")
 
 
 def _optional(summary: IterationSummary, settings: Stopping) -> list[_Verdict]:

@@ -37,8 +37,10 @@ def work(spec: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     timings: dict[str, float] = {}
     notes: list[str] = []
     engine = make_engine(spec["backend"])
-    restart = newest_readable(directory, spec["backend"], engine)
-    final = _train(spec, directory, engine, restart, timings)
+    restart = newest_readable(directory, spec["backend"], engine, notes)
+    if notes:
+        notes.append("it began anew" if restart is None else f"it went on from step {restart.step}")
+    final = _train(spec, directory, engine, restart, timings, notes)
 
     tic = time.time()
     frozen = engine.freeze(final, "frozen_model")
@@ -70,13 +72,14 @@ def work(spec: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     }
 
 
-def newest_readable(directory: Path, backend: Backend, engine: Engine) -> Checkpoint | None:
-    """Newest checkpoint that can be read; newer ones that cannot are deleted."""
+def newest_readable(directory: Path, backend: Backend, engine: Engine, notes: list[str]) -> Checkpoint | None:
+    """Newest checkpoint that can be read; newer ones that cannot are deleted, which `notes` tells then."""
     for checkpoint in find_checkpoints(directory, backend):
         relative = Checkpoint(step=checkpoint.step, path=checkpoint.path.relative_to(directory))
         if engine.is_readable(relative):
             return relative
         log.warning("checkpoint %s cannot be read and is deleted", checkpoint.path)
+        notes.append(f"the checkpoint of step {checkpoint.step} could not be read and was deleted")
         remove_checkpoint(checkpoint)
     return None
 
@@ -87,6 +90,7 @@ def _train(
     engine: Engine,
     restart: Checkpoint | None,
     timings: dict[str, float],
+    notes: list[str],
 ) -> Checkpoint:
     """Run or continue the training and return its last checkpoint."""
     steps: int = spec["steps"]
@@ -119,7 +123,7 @@ def _train(
     if divergence is not None:
         end_diverged(directory)(divergence)
     progress.update(steps - begin, "freezing, compressing, testing", force=True)
-    final = newest_readable(directory, spec["backend"], engine)
+    final = newest_readable(directory, spec["backend"], engine, notes)
     if final is None or final.step < steps:
         reached = "no step" if final is None else f"step {final.step}"
         raise StageError(

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,7 +39,8 @@ class CurveWatch:
     scale
         The largest labels of the training data.
     progress
-        Told the steps done since `from_step`.
+        Told the steps done since `from_step`; its time is counted from the curve's first new point, because
+        the start and the first steps take long.
     on_divergence
         Called once in the watching thread.
     """
@@ -72,6 +74,7 @@ class CurveWatch:
 
     def _run(self) -> None:
         seen: tuple[int, int] | None = None
+        tell: Callable[[int, str], None] = self._progress.begin
         while not self._stop.wait(INTERVAL_S):
             try:
                 status = self._path.stat()
@@ -86,7 +89,8 @@ class CurveWatch:
                 self._on_divergence(divergence)
                 return
             if points:
-                self._progress.update(points[-1].step - self._from_step, describe(points[-1]), force=True)
+                tell(points[-1].step - self._from_step, describe(points[-1]))
+                tell = partial(self._progress.update, force=True)
 
 
 def describe(point: LearningPoint) -> str:

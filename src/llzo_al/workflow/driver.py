@@ -12,7 +12,7 @@ from fireworks import LaunchPad
 from pymongo.errors import PyMongoError
 
 from llzo_al.campaign.campaign import Campaign
-from llzo_al.campaign.failures import Failure, read_failures
+from llzo_al.campaign.failures import Failure, begin_run, read_failures
 from llzo_al.campaign.label_log import settle_killed_jobs
 from llzo_al.errors import StageError
 from llzo_al.workflow import growth
@@ -108,7 +108,7 @@ def _fresh_workflow(campaign: Campaign, launchpad: LaunchPad, owner: Owner, watc
     for _ in lost(hands(campaign.directory)):  # what they had is archived
         continue
     archive_all(launchpad, owner)  # also what they took up at that moment
-    campaign.directory.failures.unlink(missing_ok=True)
+    begin_run(campaign.directory.failures)
     settle_killed_jobs(campaign.directory)
     shutil.rmtree(campaign.directory.label_jobs, ignore_errors=True)
     for stale in campaign.directory.progress.glob("*"):

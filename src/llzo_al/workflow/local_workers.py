@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +19,18 @@ from llzo_al.training.backends import visible_gpus
 from llzo_al.workflow import growth
 from llzo_al.workflow.owner import Owner
 from llzo_al.workflow.repair import rerun_of_worker
-from llzo_al.workflow.worker import DISCONNECTED
+from llzo_al.workflow.worker import DISCONNECTED, TIME_IS_UP
 
 MAX_RESTARTS = 3
+
+PAUSE_S = 600.0
+"""How long the end of a job is waited for when a task was stopped before it; VASP is stopped 300 s before."""
+
+_ENDS = {
+    DISCONNECTED: "lost the connection to MongoDB",
+    TIME_IS_UP: "waited for the end of its job, which did not come",
+}
+"""Exit codes of workers that did not die."""
 
 
 @dataclass
@@ -30,6 +40,7 @@ class _Worker:
     gpu: str | None
     process: subprocess.Popen[bytes]
     restarts: int = 0
+    rests_until: float | None = None
 
 
 @dataclass
@@ -73,6 +84,9 @@ class LocalWorkers:
     def revive(self, launchpad: LaunchPad, owner: Owner) -> None:
         """Replace workers that ended, and give back what they were doing.
 
+        A task that was stopped before the time limit of the job stays with its worker until that limit has
+        passed: begun again before, it would only be stopped again.
+
         Raises
         ------
         StageError
@@ -80,23 +94,33 @@ class LocalWorkers:
         """
         for worker in self._workers:
             code = worker.process.poll()
-            if code is None:
+            if code is None or (code == TIME_IS_UP and self._rests(worker)):
                 continue
-            disconnected = code == DISCONNECTED
-            if worker.restarts >= MAX_RESTARTS and not disconnected:
+            died = code not in _ENDS
+            if worker.restarts >= MAX_RESTARTS and died:
                 raise StageError(
                     f"worker {worker.name} died {worker.restarts + 1} times, the last time with exit code "
                     f"{code}; last lines of its log:\n{last_lines(self._log(worker.name))}"
                 )
             given_back = rerun_of_worker(launchpad, worker.name, owner)
             forget_progress(self.campaign)
-            ended = "lost the connection to MongoDB" if disconnected else f"died (exit code {code})"
             self.campaign.say(
-                f"worker {worker.name} {ended}; it is replaced and "
+                f"worker {worker.name} {_ENDS.get(code, f'died (exit code {code})')}; it is replaced and "
                 f"{len(given_back)} task(s) start again from their checkpoints"
             )
             worker.process = self._spawn(worker.name, worker.categories, worker.gpu)
-            worker.restarts += not disconnected
+            worker.restarts += died
+            worker.rests_until = None
+
+    def _rests(self, worker: _Worker) -> bool:
+        """Whether the end of the job is still waited for."""
+        if worker.rests_until is None:
+            worker.rests_until = time.monotonic() + PAUSE_S
+            self.campaign.say(
+                f"worker {worker.name} waits for the end of its job; if that does not come, its task goes on "
+                f"here in {PAUSE_S:.0f} s"
+            )
+        return time.monotonic() < worker.rests_until
 
     def _log(self, name: str) -> Path:
         return self.campaign.directory.logs / f"{name}.log"

@@ -6,18 +6,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fireworks import FireTaskBase, FWAction, explicit_serialize
 
-from llzo_al.campaign import assess, closing, final, initial, iteration, labels, reference_runs
+from llzo_al.campaign import assess, closing, final, initial, iteration, labels, log, reference_runs
 from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import CampaignDirectory
-from llzo_al.campaign.failures import Failure, record_failure
-from llzo_al.errors import LlzoAlError, UpstreamError, UserError
+from llzo_al.campaign.failures import Failure, tell_failure
+from llzo_al.errors import LlzoAlError, TimeIsUp, UpstreamError, UserError
 from llzo_al.labelling.vasp.command import worker_environment
 from llzo_al.training.backends import VISIBLE_GPUS
 from llzo_al.workflow import growth
+from llzo_al.workflow.worker_file import LEAVES
 
 
 class CampaignTask(FireTaskBase):
@@ -28,7 +29,7 @@ class CampaignTask(FireTaskBase):
     _workers_threads: int | None = None
 
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
-        """Run the stage; the failure's cause goes to ``logs/failures.jsonl`` as well as to FireWorks."""
+        """Run the stage; a failure is told in the campaign's log as well as to FireWorks."""
         root = _campaign_dir(self["campaign_dir"], fw_spec)
         env = fw_spec.get("_fw_env") or {}
         os.environ.update(worker_environment(env))
@@ -37,13 +38,16 @@ class CampaignTask(FireTaskBase):
             with _alone_on(env.get("gpu") if self.fills_worker else None):
                 return self._work(Campaign.open(root))
         except Exception as error:
+            name = fw_spec.get("_llzo_al_name", type(self).__name__)
+            if isinstance(error, TimeIsUp) and LEAVES in env:
+                _leave(CampaignDirectory(root), name, error, exit_code=env[LEAVES])
             failure = Failure(
-                task=fw_spec.get("_llzo_al_name", type(self).__name__),
+                task=name,
                 message=str(error) if isinstance(error, LlzoAlError) else f"{type(error).__name__}: {error}",
                 user_error=isinstance(error, UserError),
                 downstream=isinstance(error, UpstreamError),
             )
-            record_failure(CampaignDirectory(root).failures, failure)
+            tell_failure(CampaignDirectory(root), failure)
             raise
 
     def _work(self, campaign: Campaign) -> FWAction:
@@ -55,6 +59,13 @@ class CampaignTask(FireTaskBase):
         """Cores that this task may use; a worker elsewhere gives a training or an MD run all of its own."""
         planned = int(self.get("threads", 1))
         return int(self._workers_threads or planned) if self.fills_worker else planned
+
+
+def _leave(directory: CampaignDirectory, task: str, error: TimeIsUp, *, exit_code: int) -> NoReturn:
+    """End this worker but not its task, which the driver puts back as after a worker's death."""
+    log.say(directory, f"stopped in time: {task}", *str(error).splitlines())
+    print(f"{task}: {error}; this worker ends", flush=True)
+    os._exit(exit_code)  # past FireWorks, which would take it for a failure
 
 
 @contextmanager

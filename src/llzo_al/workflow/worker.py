@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -23,16 +23,21 @@ from llzo_al.campaign.campaign import Campaign
 from llzo_al.campaign.directory import CampaignDirectory, driven
 from llzo_al.campaign.log import WarningsInLog
 from llzo_al.errors import LlzoAlError, StageError, UserError
+from llzo_al.labelling.vasp.command import worker_environment
 from llzo_al.preflight import missing_parts
 from llzo_al.process import die_with_parent, usable_cores
 from llzo_al.workflow.launchpads import open_launchpad
 from llzo_al.workflow.owner import owner_of
 from llzo_al.workflow.presence import TaskInHand, hands
+from llzo_al.workflow.worker_file import LEAVES, worker_env
 
 POLL_S = 0.2
 POLL_ELSEWHERE_S = 2.0
 DISCONNECTED = 75
 """Exit code of a local worker that lost its database."""
+
+TIME_IS_UP = 76
+"""Exit code of a local worker whose task was stopped before the time limit of the job."""
 
 DATABASE_PATIENCE_S = 600.0
 """How long the database may stay away before a run, or a worker elsewhere, gives up."""
@@ -82,7 +87,13 @@ def work(
 
 
 def work_elsewhere(
-    root: Path, *, launchpad_file: Path, categories: Sequence[str], idle_s: float, say: Callable[[str], None]
+    root: Path,
+    *,
+    launchpad_file: Path,
+    categories: Sequence[str],
+    idle_s: float,
+    say: Callable[[str], None],
+    worker_file: Path | None = None,
 ) -> None:
     """Work for a campaign that another process drives, maybe on another machine, while that one lives.
 
@@ -98,16 +109,20 @@ def work_elsewhere(
         End after so long without a task.
     say
         Tells people what happens.
+    worker_file
+        FireWorks worker file whose ``env`` the tasks get.
 
     Raises
     ------
     UserError
-        If the launchpad file is of no use, or this machine lacks what such tasks need.
+        If one of the files is of no use, or this machine lacks what such tasks need.
     StageError
         If the database stays away.
     """
+    env = {} if worker_file is None else worker_env(worker_file)
+    os.environ.update(worker_environment(env))  # for the look at what this machine has
     directory = CampaignDirectory(root.resolve())
-    logging.getLogger("llzo_al").addHandler(WarningsInLog(directory))
+    _show_warnings(directory)
     may_take = WhenDriven(directory, categories)
     for number in (signal.SIGINT, signal.SIGTERM):
         # FireWorks would take Python's KeyboardInterrupt for the failure of the task.
@@ -116,7 +131,8 @@ def work_elsewhere(
     launchpad, turn = open_launchpad(directory.root, launchpad_file), 0
     while True:
         name = f"{base}-{turn}" if turn else base  # the driver puts back what an earlier name had in hand
-        worker = _worker(directory, name, categories, threads=usable_cores())
+        # A task that is stopped before its job's time limit ends this worker; the driver gives it to another.
+        worker = _worker(directory, name, categories, env, threads=usable_cores(), **{LEAVES: 0})
         place = directory.logs / "launches" / name
         place.mkdir(parents=True, exist_ok=True)
         os.chdir(place)
@@ -137,16 +153,25 @@ def work_elsewhere(
             launchpad, turn = _reconnected(directory.root, launchpad_file), turn + 1
 
 
+def _show_warnings(directory: CampaignDirectory) -> None:
+    """Warnings go to this process's own output, and the program's also to the campaign's log."""
+    shown = logging.StreamHandler()
+    shown.setLevel(logging.WARNING)  # the handler, since FireWorks' loggers have levels of their own
+    logging.basicConfig(handlers=[shown])
+    logging.getLogger("llzo_al").addHandler(WarningsInLog(directory))
+
+
 class WhenDriven:
     """Whether tasks may be taken: while a run drives the campaign, on a machine that is fit for them.
 
-    A machine that is not would fail one task after the other before another machine could take them.
+    The machine is looked at once for each run, which may come with another campaign file. One that is not
+    fit would fail one task after the other before another machine could take them.
     """
 
     def __init__(self, directory: CampaignDirectory, categories: Sequence[str]) -> None:
         self._directory = directory
         self._categories = categories
-        self._fit = False
+        self._fit_for: int | None = None
 
     def __call__(self) -> bool:
         """Whether a task may be taken now.
@@ -158,13 +183,17 @@ class WhenDriven:
         """
         if not driven(self._directory):
             return False
-        if not self._fit:
+        try:
+            settings = self._directory.config.stat().st_mtime_ns  # each run writes them
+        except FileNotFoundError:
+            return False
+        if settings != self._fit_for:
             missing = missing_parts(Campaign.open(self._directory.root).config, tasks=self._categories)
             if missing:
                 told = f"{socket.gethostname()} lacks what a worker for {', '.join(self._categories)} needs"
                 log.say(self._directory, told, *missing)  # where people look, beside the job's own output
                 raise UserError(f"{told} (--tasks says which tasks it takes):\n  " + "\n  ".join(missing))
-            self._fit = True
+            self._fit_for = settings
         return True
 
 
@@ -179,9 +208,12 @@ def _reconnected(root: Path, launchpad_file: Path) -> LaunchPad:
         time.sleep(1.0)
 
 
-def _worker(directory: CampaignDirectory, name: str, categories: Sequence[str], **env: Any) -> FWorker:
+def _worker(
+    directory: CampaignDirectory, name: str, categories: Sequence[str], given: Mapping[str, Any], **own: Any
+) -> FWorker:
     owner = owner_of(directory)
-    return FWorker(name=name, category=list(categories), query=owner.fireworks, env={**owner.env, **env})
+    env = {**given, **owner.env, **own}
+    return FWorker(name=name, category=list(categories), query=owner.fireworks, env=env)
 
 
 def main() -> None:
@@ -195,11 +227,11 @@ def main() -> None:
     parser.add_argument("--parent", required=True, type=int)
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
-    logging.basicConfig(level=logging.WARNING)
     directory = CampaignDirectory(arguments.campaign_dir)
-    logging.getLogger("llzo_al").addHandler(WarningsInLog(directory))
+    _show_warnings(directory)
     gpu = {} if arguments.gpu is None else {"gpu": arguments.gpu}
-    worker = _worker(directory, arguments.name, arguments.categories.split(","), **gpu)
+    own = {**gpu, LEAVES: TIME_IS_UP}
+    worker = _worker(directory, arguments.name, arguments.categories.split(","), {}, **own)
     try:
         work(open_launchpad(directory.root, arguments.launchpad), worker, poll_s=POLL_S)
     except (LlzoAlError, ConnectionFailure) as error:

@@ -106,8 +106,8 @@ class VASP(Section):
     """Settings of the papers: the same but for the spacing of the k-points (1/angstrom, 2 pi included)."""
     command: Annotated[str, Field(min_length=1)] = ">>vasp_cmd<<"
     """Command that runs VASP, with its parallel launcher (`srun -n 32 vasp_std`); variables of the
-    environment are put in. `>>vasp_cmd<<` takes the worker's own: `vasp_cmd` under `env` of its worker file,
-    or the environment variable `LLZO_AL_VASP_CMD`."""
+    environment are put in. `>>vasp_cmd<<` takes the machine's own: the environment variable
+    `LLZO_AL_VASP_CMD`, or `vasp_cmd` under `env` of the worker file of `llzo-al worker --fworker`."""
     gamma_command: Annotated[str, Field(min_length=1)] | None = None
     """Command for frames with the Gamma point only, whose `vasp_gam` takes half the time; `>>vasp_gam_cmd<<`
     takes the worker's own (`LLZO_AL_VASP_GAM_CMD`). By default `command`."""

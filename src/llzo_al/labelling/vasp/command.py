@@ -52,9 +52,9 @@ def resolve_command(command: str, key: str) -> list[str]:
         found = os.environ.get(variable)
         if not found:
             raise UserError(
-                f"labelling.{key}: {command} is the worker's own, and this one has none: set `{worker[1]}` "
-                f"under `env` of its FireWorks worker file, or the environment variable {variable}, or write "
-                "the command itself into the campaign file"
+                f"labelling.{key}: {command} is the machine's own, and this one has none: set the "
+                f"environment variable {variable}, or `{worker[1]}` under `env` of a FireWorks worker file "
+                "(`llzo-al worker --fworker FILE`), or write the command itself into the campaign file"
             )
         command = found
     try:

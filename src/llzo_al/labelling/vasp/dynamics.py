@@ -54,6 +54,7 @@ def run_dynamics(
     inputs = make_inputs(run.frame, settings, elements, motion={**_LANGEVIN, "NSW": 1}, extra=extra)
     ionic = IonicRun(labeller, run.frame, inputs, directory)
     shown = ProgressFile(progress, task=run.group, total=run.total_steps)
+    shown.begin(len(steps_of(ionic.pieces(), newer=False)))
     try:
         pieces, ended = advance(
             labeller,
@@ -115,6 +116,7 @@ def _snapshots(
 ) -> list[tuple[Frame, Label | None]]:
     steps, program = steps_of(pieces, newer=False), program_of(pieces)
     pairs: list[tuple[Frame, Label | None]] = []
+    unconverged = 0
     for number in run.snapshot_at:
         step = steps.get(number)
         if step is None:
@@ -122,7 +124,16 @@ def _snapshots(
         moved = frame_of(run.frame, inputs, step)
         told = run.snapshot(moved, number, len(pairs), potential_energy_eV=step.energy_eV)
         usable = labelled and step.converged
+        unconverged += not step.converged
         pairs.append((told, label_or_none(told, inputs, step, program) if usable else None))
+    if unconverged and labelled:
+        _log.warning(
+            "%s: %d of %d snapshots whose electrons did not converge are labelled again%s",
+            run.group,
+            unconverged,
+            len(pairs),
+            "" if run.fallback_steps is None else ", as far as autocorrelation keeps them",
+        )
     return pairs
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llzo_al.errors import EngineError
+from llzo_al.errors import TimeIsUp
 from llzo_al.labelling.vasp.diagnosis import SAID, diagnose
 from llzo_al.labelling.vasp.pieces import IonicRun, Piece, steps_of
 from llzo_al.progress import ProgressFile
@@ -54,8 +54,10 @@ def advance(
 
     Raises
     ------
+    TimeIsUp
+        If it was stopped before a queue's time limit; the next call goes on from there.
     EngineError
-        If it was stopped before a queue's time limit, VASP is not here, or it ran with other settings.
+        If VASP is not here, or it ran with other settings.
     """
     started = time.monotonic()
     environment = labeller.environment()
@@ -68,12 +70,12 @@ def advance(
         start = ionic.next_start(pieces, timestep_fs=timestep_fs)
         tags = motion(start.step, len(pieces))
         outcome = ionic.run(start, tags, found=found, environment=environment, tell=shown.update)
-        if outcome.walltime:
-            raise EngineError(
-                f"{name}: stopped before the time limit of its job, after "
-                f"{time.monotonic() - started:.0f} s; the same command goes on from there"
-            )
         before, pieces = pieces, ionic.pieces()
+        if outcome.walltime and ended(pieces) is None:
+            raise TimeIsUp(
+                f"{name}: stopped before the time limit of its job, after "
+                f"{time.monotonic() - started:.0f} s; it goes on from there in the next job"
+            )
         more = len(steps_of(pieces, newer=False)) > len(steps_of(before, newer=False))
         fruitless = 0 if more else fruitless + 1
         if fruitless >= FRUITLESS:

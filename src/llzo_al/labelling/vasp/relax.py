@@ -44,6 +44,7 @@ def run_relaxation(
     inputs = make_inputs(run.frame, settings, labeller.elements, motion=_motion(run, run.steps_max + 1))
     ionic = IonicRun(labeller, run.frame, inputs, directory)
     shown = ProgressFile(progress, task=run.group, total=run.steps_max)
+    shown.begin(len(steps_of(ionic.pieces(), newer=False)))
     try:
         pieces, ended = advance(
             labeller,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from llzo_al.errors import StageError
 from llzo_al.reporting.facts.base import Fact, Measured
 from llzo_al.reporting.facts.coverage import HistoryPoint
-from llzo_al.reporting.facts.iteration import Errors, IterationFacts, LabelCounts
+from llzo_al.reporting.facts.iteration import Errors, IterationFacts, LabelCounts, StageTime
 from llzo_al.reporting.labels import LabelCheckFacts
 
 FORMAT_VERSION: Literal[1] = 1
@@ -67,6 +67,8 @@ class FinalFacts(Fact):
 
     errors: Errors = Errors()
     """Errors of the final model."""
+    shortfalls: tuple[str, ...] = ()
+    """Thresholds that it misses itself, in sentences, whatever the last iteration's model met."""
     dimers: tuple[DimerCurve, ...] = ()
     """The finished potential on the labelled dimers."""
     parity: tuple[ParityFacts, ...] = ()
@@ -79,7 +81,7 @@ class Thresholds(Fact):
     """Limits that the campaign has to meet; None where there is none."""
 
     coverage_ratio: Measured = None
-    """Smallest ratio of the pooled coverage to its ceiling."""
+    """Smallest pooled coverage ratio."""
     energy_rmse_meV_per_atom: Measured = None
     """Largest energy error on held-out frames."""
     force_rmse_meV_per_A: Measured = None
@@ -109,7 +111,8 @@ class Totals(Fact):
     wall_s: Measured = None
     """Seconds by the clock."""
     engine_s: Measured = None
-    """Seconds inside the engines' own loops, summed over tasks."""
+    """Seconds inside the engines' own loops, summed over tasks of the initial data, of closed iterations and
+    of the final training."""
     peak_memory_MB: Measured = None
     """Largest memory of all its processes together (10^6 bytes)."""
     labels: LabelCounts = LabelCounts()
@@ -151,9 +154,13 @@ class CampaignFacts(Fact):
     finished: datetime | None = None
     """When it ended; None while it runs."""
     status: Literal["running", "stopped", "converged", "not converged", "failed"]
-    """Where it stands."""
+    """Where it stands: "converged" and "not converged" are what its iterations came to."""
     reasons: tuple[str, ...] = ()
     """Why, in sentences."""
+    failures: tuple[str, ...] = ()
+    """Tasks that failed in the current or last run, by cause, in sentences."""
+    left_out: tuple[str, ...] = ()
+    """Parts of the report that could not be made, and why, in sentences."""
     thresholds: Thresholds = Thresholds()
     """Limits that it has to meet."""
     iterations: tuple[IterationFacts, ...] = ()
@@ -162,6 +169,10 @@ class CampaignFacts(Fact):
     """Coverage of all iterations in one common frame."""
     final: FinalFacts | None = None
     """The finished potential, if there is one."""
+    initial_times: dict[str, StageTime] = {}
+    """Time of each stage of the initial data."""
+    final_times: dict[str, StageTime] = {}
+    """Time of each stage of the final training."""
     totals: Totals = Totals()
     """The campaign as a whole."""
     label_checks: LabelCheckFacts | None = None

@@ -11,17 +11,18 @@ class PooledCoverage(Fact):
     """Coverage of all elements together, weighted by the number of environments."""
 
     coverage: Measured = None
-    """You et al. (2024), Eq. 6."""
+    """You et al. (2024), Eq. 6, with the subspace check where it is on; of all visited frames."""
     ceiling: Measured = None
-    """The same between halves of the visited set."""
+    """The same of one half of the visited frames by the other half."""
     ratio: Measured = None
-    """Coverage by its ceiling."""
+    """Coverage of the same half by the training set, divided by the ceiling: not the quotient of the two
+    figures above. Pooled: at most the ceiling counts of each element, so that it is at most 1."""
     ratio_interval: tuple[float, float] | None = None
     """95 % of the ratios when trajectories are drawn again."""
     environment_coverage: Measured = None
     """Share of the visited environments in cells that training holds."""
     environment_ratio: Measured = None
-    """The same by its ceiling."""
+    """The ratio of those shares, formed in the same way."""
     unseen_mass_between_trajectories: Measured = None
     """Share of further MD that would fall into cells not visited yet (Good-Turing, between trajectories)."""
     off_share: Measured = None
@@ -34,11 +35,11 @@ class CoverageByBins(Fact):
     bins: int
     """Cells along each axis of a plane."""
     coverage: Measured = None
-    """You et al. (2024), Eq. 6."""
+    """As in `PooledCoverage`."""
     ceiling: Measured = None
-    """Between halves of the visited set."""
+    """As in `PooledCoverage`."""
     ratio: Measured = None
-    """Coverage by its ceiling."""
+    """As in `PooledCoverage`."""
 
 
 class NeighbourFacts(Fact):
@@ -117,7 +118,7 @@ class HistoryPoint(Fact):
     frame: str
     """Fingerprint of the frame of reference."""
     ratio: Measured = None
-    """Pooled coverage by its ceiling."""
+    """Pooled ratio, as in `PooledCoverage`."""
     coverage: Measured = None
     """Pooled coverage."""
     environment_coverage: Measured = None

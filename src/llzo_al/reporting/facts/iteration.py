@@ -48,8 +48,10 @@ class MDRun(Fact):
     """Target temperature."""
     ended: str
     """"completed", or what ended it."""
+    finished: bool = True
+    """Whether its task did: it reached its end, or the guard ended it."""
     time_ps: Measured = None
-    """Simulated time."""
+    """Simulated time; None where the task failed."""
 
 
 class MDFacts(Fact):
@@ -58,9 +60,9 @@ class MDFacts(Fact):
     runs: int
     """Runs."""
     stable: int
-    """Runs that the guard did not end."""
+    """Runs that reached their end."""
     endings: tuple[MDRun, ...] = ()
-    """Each run."""
+    """Each run; an earlier version left those out whose task failed."""
 
 
 class LabelCounts(Fact):
@@ -115,6 +117,11 @@ class IterationFacts(Fact):
     """Frames in the data set that this iteration was trained on, and those that it added."""
     selected: int | None = None
     """Frames selected for labelling."""
+    candidates: dict[str, int] = {}
+    """Frames that could have been selected, by the rule that chose them (uncovered, deviation) or turned them
+    away (limit, duplicate, covered, unphysical)."""
+    losses: tuple[str, ...] = ()
+    """What it went on without (models, MD runs, labels whose tasks failed), in sentences."""
     conditions: tuple[ConditionFacts, ...] = ()
     """Coverage by structure and temperature."""
     stuck: tuple[str, ...] = ()
