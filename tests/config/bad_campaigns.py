@@ -207,6 +207,12 @@ BAD = {
         16,
         "exploration.supercell: a list of 2 entries given; expected: a list of exactly 3 whole numbers",
     ),
+    "supercell of another structure": (
+        "  structures: [t-LLZO]\n  temp",
+        "  structures: [t-LLZO]\n  supercells: {Li2O: [2, 2, 2]}\n  temp",
+        17,
+        "exploration.supercells.Li2O: 'Li2O' is none of exploration.structures (t-LLZO)",
+    ),
     "section for a number": ("steps: 1000", "steps: {a: 1}", 13, "training.steps: a section with keys given"),
     "number for a section": (
         "training:\n  steps: 1000\n  learning_rate: 1e-3\n",

@@ -74,6 +74,8 @@ def test_lengths_in_steps(changes, expected):
 def test_supercell_and_primitive_cell_are_taken():
     assert runs_of(primitive=True)[0].frame.n_atoms == 96
     assert runs_of(structures=["Li2O"], supercell=[2, 1, 1])[0].frame.n_atoms == 24
+    sizes = runs_of(structures=["Li2O", "ZrO2"], supercell=[2, 1, 1], supercells={"ZrO2": [1, 1, 3]})
+    assert {run.kind: run.frame.n_atoms for run in sizes} == {"Li2O": 24, "ZrO2": 36}
 
 
 def test_a_structure_that_is_not_periodic_is_refused(tmp_path):

@@ -266,7 +266,11 @@ def explore_key(campaign: Campaign, run: ExplorationRun, models: Sequence[Traine
         "group": run.group,
         "temperature_K": run.temperature_K,
         "seed": run.seed,
-        "settings": campaign.config.exploration.settings(),
+        "settings": {
+            name: value
+            for name, value in campaign.config.exploration.settings().items()
+            if name != "supercells" or value  # runs of versions without this key stay valid
+        },
         **({"start": start} if start else {}),
     }
 

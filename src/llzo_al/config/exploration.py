@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -32,6 +32,15 @@ def _something_assessed(equilibration_ps: float, duration_ps: float) -> Iterable
         )
 
 
+def _of_structures(supercells: Mapping[str, object], structures: Sequence[str]) -> Iterable[Finding]:
+    for name in supercells:
+        if name not in structures:
+            yield (
+                ("supercells", name),
+                f"{name!r} is none of exploration.structures ({', '.join(structures)})",
+            )
+
+
 class Guard(Section):
     """When a run has left physics behind and ends."""
 
@@ -51,6 +60,7 @@ class Exploration(Section):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         all_different("structures"),
+        Rule(("supercells", "structures"), _of_structures),
         all_different("temperatures_K"),
         whole_multiple("frame_interval_fs", "timestep_fs"),
         fits_in("frame_interval_fs", "duration_ps"),
@@ -67,6 +77,8 @@ class Exploration(Section):
     """Use the primitive instead of the conventional cell."""
     supercell: Repeats = [1, 1, 1]
     """Repetitions along the three lattice vectors."""
+    supercells: dict[str, Repeats] = {}
+    """Repetitions of single structures, such as `Li2O: [2, 2, 2]`, in place of `supercell`."""
     temperatures_K: Temperatures
     """Target temperatures (kelvin); a run for each structure, temperature and replica."""
     replicas: Count = 1

@@ -86,7 +86,8 @@ def exploration_runs(settings: Exploration, *, base: Path, seed: int, iteration:
     """
     runs = []
     for name in settings.structures:
-        atoms = load_structure(name, base=base, primitive=settings.primitive, supercell=settings.supercell)
+        supercell = settings.supercells.get(name, settings.supercell)
+        atoms = load_structure(name, base=base, primitive=settings.primitive, supercell=supercell)
         if not atoms.pbc.all():
             raise UserError(
                 f"exploration.structures: {name!r} is not periodic in three directions; molecular dynamics "
