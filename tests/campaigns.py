@@ -29,18 +29,20 @@ NETWORK = """\
   learning_rate: 0.01
   compress: false
 """
-TINY = f"""\
-name: tiny
-elements: [Li, O]
-seed: 3
-initial_data:
+DIMERS = """\
   - kind: dimers
     pairs: [Li-O]
     distance_min_A: 1.4
     distance_max_A: 3.0
     points: 4
     box_length_A: 16
-{CRYSTALS}{REFERENCE_MD}labelling:
+"""
+TINY = f"""\
+name: tiny
+elements: [Li, O]
+seed: 3
+initial_data:
+{DIMERS}{CRYSTALS}{REFERENCE_MD}labelling:
   engine: classical_reference
 training:
   committee_size: 2

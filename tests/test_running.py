@@ -32,7 +32,7 @@ def nothing_runs(monkeypatch):
         return []
 
     monkeypatch.setattr(running.driver, "run_workflow", run_workflow)
-    monkeypatch.setattr(running, "missing_parts", lambda *_, **__: [])
+    monkeypatch.setattr(running, "missing_to_run", lambda *_, **__: [])
     return scripts
 
 
@@ -146,7 +146,7 @@ def test_a_failed_write_names_the_campaign(tmp_path, console, nothing_runs):
 
 
 def test_nothing_is_made_where_a_part_is_missing(tmp_path, console, monkeypatch):
-    monkeypatch.setattr(running, "missing_parts", lambda *_, **__: ["LAMMPS"])
+    monkeypatch.setattr(running, "missing_to_run", lambda *_, **__: ["LAMMPS"])
     with pytest.raises(UserError, match="lacks what the campaign needs"):
         run(write_tiny(tmp_path), console)
     assert [path.name for path in tmp_path.iterdir()] == ["campaign.yaml"]

@@ -7,9 +7,8 @@ import json
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +17,6 @@ from llzo_al.commands import coverage, labels, structures, worker
 from llzo_al.commands.arguments import CampaignDir, JsonOption, campaign_directory
 from llzo_al.console import CONSOLE, ERRORS
 from llzo_al.errors import ExitCode, LlzoAlError, UserError
-
-if TYPE_CHECKING:
-    from llzo_al.config.campaign import CampaignConfig
 
 app = typer.Typer(
     name="llzo-al",
@@ -119,14 +115,14 @@ def validate(
     from llzo_al.campaign.directory import CampaignDirectory
     from llzo_al.config.load import load_campaign
     from llzo_al.config.plan import make_plan, render_plan
-    from llzo_al.preflight import check_place, check_training
+    from llzo_al.preflight import check_place, check_training, missing_to_run
 
     kinds = worker.kinds_of_task(here, "--here")
     loaded = load_campaign(file)
     check_training(loaded)
     with ERRORS.status("counting structures") as shown:
         plan = make_plan(loaded, tell=shown.update)
-    missing = [*plan.unknown, *_missing(loaded.config, kinds)]
+    missing = [*plan.unknown, *missing_to_run(loaded.config, tasks=kinds)]
     changes = changes_since_the_last_run(loaded)
     if as_json:
         CONSOLE.print_json(json.dumps({"plan": plan.as_json(), "missing": missing, "changes": changes}))
@@ -141,20 +137,6 @@ def validate(
     check_place(CampaignDirectory(loaded.campaign_dir), loaded.path)
     if missing:
         raise typer.Exit(ExitCode.USER_ERROR)
-
-
-def _missing(config: CampaignConfig, kinds: Sequence[str]) -> list[str]:
-    """What a run that takes `kinds` of task here would miss; it tells the level of theory in any case."""
-    from llzo_al.labelling.base import make_labeller
-    from llzo_al.preflight import missing_parts
-
-    missing = missing_parts(config, tasks=kinds)
-    if "label" not in kinds:
-        try:
-            make_labeller(config.labelling, config.elements).physics()
-        except LlzoAlError as error:
-            missing += str(error).splitlines()
-    return missing
 
 
 @app.command()

@@ -55,6 +55,20 @@ def missing_parts(config: CampaignConfig, *, tasks: Collection[str] | None = Non
     return missing
 
 
+def missing_to_run(config: CampaignConfig, *, tasks: Collection[str]) -> list[str]:
+    """What is missing where `llzo-al run` is started with these kinds of task, as `missing_parts` tells it.
+
+    The level of theory, which every label is kept with, is told there whoever makes the labels.
+    """
+    missing = missing_parts(config, tasks=tasks)
+    if "label" not in tasks:
+        try:
+            make_labeller(config.labelling, config.elements).physics()
+        except LlzoAlError as error:
+            missing += str(error).splitlines()
+    return missing
+
+
 def check_sources(loaded: LoadedCampaign, root: Path) -> None:
     """Refuse to begin where files of a source are missing, or a database cannot be asked and was not before.
 

@@ -30,7 +30,7 @@ from llzo_al.dataset.records import Counts
 from llzo_al.display import CampaignDisplay, progress_line
 from llzo_al.errors import ExitCode, LlzoAlError, StageError, UserError
 from llzo_al.files import read_json
-from llzo_al.preflight import check_place, check_sources, check_training, missing_parts
+from llzo_al.preflight import check_place, check_sources, check_training, missing_to_run
 from llzo_al.progress import read_progress
 from llzo_al.reporting.table import results, table
 from llzo_al.workflow import driver, growth
@@ -76,7 +76,7 @@ def run_campaign(
     """
     loaded = load_campaign(file)
     check_training(loaded)
-    missing = missing_parts(loaded.config, tasks=here)
+    missing = missing_to_run(loaded.config, tasks=here)
     if missing:
         raise UserError(f"{file}: this machine lacks what the campaign needs:\n  " + "\n  ".join(missing))
     place = CampaignDirectory((directory or loaded.campaign_dir).resolve())

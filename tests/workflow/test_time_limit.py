@@ -4,21 +4,13 @@ import time
 
 import pytest
 
-from campaigns import CRYSTALS, REFERENCE_MD, make_tiny
+from campaigns import CRYSTALS, DIMERS, REFERENCE_MD, make_tiny
 from labelling.vasp_cases import STANDIN, make_potcars
 from llzo_al.campaign.failures import read_failures
 from llzo_al.campaign.reference_runs import md_runs
 from llzo_al.labelling.vasp.outputs import read_vasp_run
 from llzo_al.workflow import driver, local_workers
 
-DIMERS = """\
-  - kind: dimers
-    pairs: [Li-O]
-    distance_min_A: 1.4
-    distance_max_A: 3.0
-    points: 4
-    box_length_A: 16
-"""
 MD = """\
   - kind: reference_md
     structures: [Li2O]

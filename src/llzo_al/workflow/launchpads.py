@@ -13,13 +13,13 @@ from typing import Any
 
 from fireworks.core.launchpad import LaunchPad
 from fireworks.scripts import lpad_run
-from monty.serialization import loadfn
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, OperationFailure, PyMongoError
 
 from llzo_al.errors import UserError
 from llzo_al.workflow.embedded import EmbeddedLaunchPad
 from llzo_al.workflow.filesystem import is_shared
 from llzo_al.workflow.mongodb import MongoLaunchPad
+from llzo_al.workflow.worker_file import read_settings
 
 LAUNCHPAD_NAME = "launchpad.sqlite"
 CONNECTION_TIMEOUT_S = 5.0
@@ -170,12 +170,7 @@ def lpad_command(campaign_dir: Path, launchpad_file: Path | None, arguments: Seq
 
 
 def _read_launchpad_file(path: Path) -> dict[str, Any]:
-    try:
-        settings = loadfn(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: the launchpad file is missing") from error
-    except Exception as error:  # monty's YAML and JSON readers share no base class
-        raise UserError(f"{path}: cannot be read as YAML or JSON ({error})") from error
+    settings = read_settings(path, "launchpad file")
     if not isinstance(settings, dict) or not settings.get("host"):
         raise UserError(
             f"{path}: is not a FireWorks launchpad file: expected at least 'host', for example localhost"

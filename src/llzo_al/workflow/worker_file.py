@@ -1,4 +1,4 @@
-"""FireWorks worker files: what a machine gives to the tasks that run on it."""
+"""FireWorks' settings files, and its worker files: what a machine gives to the tasks that run on it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,22 @@ _OWN = ("gpu", "threads", LEAVES)
 """Entries of ``env`` that this program makes itself."""
 
 
+def read_settings(path: Path, kind: str) -> Any:
+    """What a file of FireWorks' settings holds, YAML or JSON.
+
+    Raises
+    ------
+    UserError
+        If it is missing or cannot be read.
+    """
+    try:
+        return loadfn(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: the {kind} is missing") from error
+    except Exception as error:  # monty's YAML and JSON readers share no base class
+        raise UserError(f"{path}: cannot be read as YAML or JSON ({error})") from error
+
+
 def worker_env(path: Path) -> dict[str, Any]:
     """``env`` of a FireWorks worker file, without entries that this program makes itself.
 
@@ -31,12 +47,7 @@ def worker_env(path: Path) -> dict[str, Any]:
     UserError
         If it is missing, is no worker file, or an entry of its ``env`` is empty.
     """
-    try:
-        content = loadfn(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: the worker file is missing") from error
-    except Exception as error:  # monty's YAML and JSON readers share no base class
-        raise UserError(f"{path}: cannot be read as YAML or JSON ({error})") from error
+    content = read_settings(path, "worker file")
     if not isinstance(content, dict) or "name" not in content or not {"category", "env"} & set(content):
         raise UserError(
             f"{path}: is not a FireWorks worker file: expected `name`, `category`, `query`, and under `env` "
