@@ -150,7 +150,7 @@ class InterruptedCampaign:
         """Run the command in the background, as the leader of a process group of its own."""
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "llzo_al.cli", "run", str(self.file), *self.options],
+                [sys.executable, "-m", "llzo_al", "run", str(self.file), *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

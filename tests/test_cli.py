@@ -291,7 +291,7 @@ def test_long_work_is_told_on_a_terminal(call, tmp_path, monkeypatch):
 
 def test_the_module_is_the_command():
     done = subprocess.run(
-        [sys.executable, "-m", "llzo_al.cli", "status", "nowhere"],
+        [sys.executable, "-m", "llzo_al", "status", "nowhere"],
         capture_output=True,
         text=True,
         env={**os.environ},

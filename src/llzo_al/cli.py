@@ -317,7 +317,3 @@ def _tell_os_error(error: OSError) -> ExitCode:
         soft_wrap=True,
     )
     return code
-
-
-if __name__ == "__main__":
-    main()

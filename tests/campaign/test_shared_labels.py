@@ -15,14 +15,18 @@ from llzo_al.dataset.store import LabelStore
 from llzo_al.errors import UserError
 
 
-def make(directory, *, points, log, delay_s=0.0, store="../labels.sqlite", rho0=6.0):
+def make(directory, *, points, log, delay_s=0.0, store="../labels.sqlite", rho0=6.0, limits=()):
+    cap, failures = "", ""
+    if limits:
+        cap = f", force_cap_eV_per_A: {limits[0]}"
+        failures = f"\nfailures: {{max_force_eV_per_A: {limits[1]}}}"
     labelling = f"""\
 engine: ase
   calculator: counted_calculator.CountedMorse
   parameters: {{rho0: {rho0}}}
   run_parameters: {{log: {log}, delay_s: {delay_s}}}
   frames_per_job: 3
-dataset: {{label_store: {store}}}"""
+dataset: {{label_store: {store}{cap}}}{failures}"""
     only_dimers = {CRYSTALS: "", REFERENCE_MD: "", "points: 4": f"points: {points}"}
     return make_tiny(directory, **only_dimers, **{"engine: classical_reference": labelling})
 
@@ -71,6 +75,19 @@ def test_labels_from_before_the_store_was_named_are_shared_too(tmp_path):
     label_all(make(tmp_path / "a", points=4, log=log))
     assert label_all(make(tmp_path / "b", points=4, log=log)) == {}
     assert sum(computed(log).values()) == 4
+
+
+def test_a_label_beyond_the_limit_of_the_campaign_is_neither_taken_over_nor_computed_again(tmp_path):
+    log = tmp_path / "log"
+    first = make(tmp_path / "a", points=5, log=log)
+    label_all(first)
+    forces = sorted(record.max_force_eV_per_A for record in first.store.records())
+    limit = (forces[2] + forces[3]) / 2
+    strict = make(tmp_path / "b", points=5, log=log, limits=(limit, limit))
+    assert label_all(strict) == {"labelled": 0, "failed": 2, "shared": 0}
+    assert sum(computed(log).values()) == 5
+    assert strict.store.counts().total.labelled == 3
+    assert strict.store.counts(physics=strict.physics).failure_causes == {"absurd forces": 2}
 
 
 def run_campaign(directory, points, log, told):

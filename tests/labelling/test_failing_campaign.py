@@ -44,7 +44,7 @@ def call(tmp_path, monkeypatch):
 
     def llzo_al(*arguments, fault=""):
         return subprocess.run(
-            [sys.executable, "-m", "llzo_al.cli", *map(str, arguments)],
+            [sys.executable, "-m", "llzo_al", *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=1500,

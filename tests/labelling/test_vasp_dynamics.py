@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vasp_cases import ELEMENTS, frame_of, labeller, make_potcars, oxide, refere
 
 from llzo_al.dataset.frames import Label
 from llzo_al.errors import EngineError, TimeIsUp, UserError
+from llzo_al.labelling.vasp import relax
 from llzo_al.labelling.vasp.inputs import make_inputs
 from llzo_al.labelling.vasp.outputs import read_vasp_run
 from llzo_al.labelling.vasp.pieces import IonicRun, steps_of
@@ -226,6 +228,20 @@ def test_a_relaxation_keeps_its_path(tmp_path, monkeypatch):
     (direct,) = reference_of([pairs[-1][0]], tmp_path / "direct")
     assert pairs[-1][1].energy_eV == pytest.approx(direct.energy_eV, abs=1e-4)
     assert pairs[-1][1].program == "VASP 6.4.2"
+
+
+def test_a_step_whose_electrons_did_not_converge_is_left_out_and_told(tmp_path, monkeypatch, caplog):
+    def second_unconverged(pieces, *, newer):
+        return {
+            number: replace(step, converged=number != 1)
+            for number, step in steps_of(pieces, newer=newer).items()
+        }
+
+    monkeypatch.setattr(relax, "steps_of", second_unconverged)
+    pairs = labeller().relaxation(relaxation(steps_max=2), tmp_path / "relax", threads=1)
+    assert [frame.provenance.details["relaxation_step"] for frame, _ in pairs] == [0, 2]
+    told = "relax/Li2O: the electrons of 1 of 3 ionic steps did not converge; these steps are left out"
+    assert told in caplog.text
 
 
 def test_steps_in_a_foreign_basis_are_no_labels(tmp_path):

@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("campaign")
     file = write_tiny(place)
     done = subprocess.run(
-        [sys.executable, "-m", "llzo_al.cli", "run", str(file)],
+        [sys.executable, "-m", "llzo_al", "run", str(file)],
         capture_output=True,
         text=True,
         timeout=580,

@@ -49,7 +49,7 @@ def write_launchpad_file(place, settings, **others):
 
 def llzo_al(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "llzo_al.cli", *map(str, arguments)],
+        [sys.executable, "-m", "llzo_al", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=280,
@@ -125,7 +125,7 @@ class Story:
         with self.campaign.output.open("ab") as output:
             self.elsewhere.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "llzo_al.cli", *command],
+                    [sys.executable, "-m", "llzo_al", *command],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

@@ -64,7 +64,7 @@ class Story:
     def _start_beside(self):
         self.before_refusal = {each.pid for each in self.campaign.workers()}
         self.refused = subprocess.run(
-            [sys.executable, "-m", "llzo_al.cli", "run", str(self.campaign.file)],
+            [sys.executable, "-m", "llzo_al", "run", str(self.campaign.file)],
             capture_output=True,
             text=True,
             timeout=100,

@@ -34,7 +34,7 @@ def job_script(folder, **replaced):
     path = f"{here}:{here.parent / 'src'}"
     replaced["# source /path/to/venv/bin/activate"] = (
         f"export PYTHONPATH={path} PATH={Path(sys.executable).parent}:$PATH\n"
-        f'llzo-al() {{ exec {sys.executable} -m llzo_al.cli "$@"; }}'
+        f'llzo-al() {{ exec {sys.executable} -m llzo_al "$@"; }}'
     )
     replaced["--cpus-per-task=16"] = "--cpus-per-task=2"
     for old, new in replaced.items():
@@ -121,7 +121,7 @@ def test_the_queue_file_runs_what_the_program_has():
     command = shlex.split(yaml.safe_load((CONFIGS / "my_qadapter.yaml").read_text())["rocket_launch"])
     assert command[0] == "llzo-al"
     done = subprocess.run(
-        [sys.executable, "-m", "llzo_al.cli", *command[1:]], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "llzo_al", *command[1:]], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 2
     assert "no such campaign directory" in done.stderr

@@ -33,7 +33,12 @@ def shared_labels(campaign: Campaign) -> SharedLabels | None:
     given = campaign.config.dataset.label_store
     if given is None:
         return None
-    return SharedLabels(label_store_path(given, campaign.base), campaign.physics)
+    limit = campaign.config.failures.max_force_eV_per_A
+    return SharedLabels(
+        label_store_path(given, campaign.base),
+        campaign.physics,
+        believed=lambda label: disbelief(label, max_force_eV_per_A=limit) is None,
+    )
 
 
 def label_jobs(campaign: Campaign, identities: Sequence[str] | None = None) -> list[list[str]]:
@@ -126,7 +131,8 @@ def label_frames(campaign: Campaign, identities: Sequence[str]) -> dict[str, int
         while True:
             if shared is not None:
                 done["shared"] += shared.adopt(campaign.store, identities)
-            waiting = _accepted(campaign, campaign.store.pending(identities, physics=campaign.physics), done)
+            waiting = campaign.store.pending(identities, physics=campaign.physics)
+            waiting = _accepted(campaign, waiting, shared, done)
             if not waiting:
                 return done
             ours = waiting
@@ -146,10 +152,14 @@ def label_frames(campaign: Campaign, identities: Sequence[str]) -> dict[str, int
 
 
 def _accepted(
-    campaign: Campaign, waiting: Sequence[tuple[str, Frame]], done: dict[str, int]
+    campaign: Campaign,
+    waiting: Sequence[tuple[str, Frame]],
+    shared: SharedLabels | None,
+    done: dict[str, int],
 ) -> list[tuple[str, Frame]]:
     """Those that a labeller is asked for; the others have failed without it."""
     settings = campaign.config.failures
+    known = {} if shared is None else shared.find([identity for identity, _ in waiting])
     accepted = []
     for identity, frame in waiting:
         refused = refusal(
@@ -157,6 +167,9 @@ def _accepted(
             min_distance_fraction=settings.min_distance_fraction,
             min_distances_A=settings.min_distances_A,
         )
+        if refused is None and identity in known and (label := known[identity].label) is not None:
+            # Another campaign has it and this one does not believe it: computing it again tells nothing.
+            refused = disbelief(label, max_force_eV_per_A=settings.max_force_eV_per_A)
         if refused is None:
             accepted.append((identity, frame))
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,16 @@ class SharedLabels:
         The SQLite file; created if it is not there.
     physics
         What determines a label besides the structure.
+    believed
+        Whether the campaign takes a label that another one has made; any by default.
     """
 
-    def __init__(self, path: Path, physics: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, physics: Mapping[str, Any], *, believed: Callable[[Label], bool] = lambda _: True
+    ) -> None:
         self.store = LabelStore(path)
         self._physics = physics
+        self._believed = believed
 
     def find(self, identities: Sequence[str]) -> dict[str, Record]:
         """Those of `identities` that are labelled."""
@@ -74,14 +79,14 @@ class SharedLabels:
         return self.adopt(own, [identity for identity in waiting if identity in here])
 
     def adopt(self, own: LabelStore, identities: Sequence[str]) -> int:
-        """Copy the labels of `identities` that are here into `own`; returns how many were new there."""
+        """Copy believed labels of `identities` from here into `own`; returns how many were new there."""
         new = 0
         for start in range(0, len(identities), CHUNK):
             found = self.find(identities[start : start + CHUNK])
             labels = [
                 (identity, record.label, record.frame)
                 for identity, record in found.items()
-                if record.label is not None
+                if record.label is not None and self._believed(record.label)
             ]
             new += own.add_labels(labels) if labels else 0
         return new

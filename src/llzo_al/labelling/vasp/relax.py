@@ -58,13 +58,21 @@ def run_relaxation(
     finally:
         shown.close()
     pairs = _path(run, inputs, pieces)
+    steps = steps_of(pieces, newer=True).values()
+    count, unconverged = len(steps), sum(not step.converged for step in steps)
     if not pairs:
-        count = len(steps_of(pieces, newer=True))
         if count:
             ended = f"the self-consistent cycle of none of {count} ionic steps converged"
         raise EngineError(f"{run.group}: the start could not be computed ({ended}); see {directory}")
     if ended:
         _log.warning("%s did not converge: %s", run.group, ended)
+    if unconverged:
+        _log.warning(
+            "%s: the electrons of %d of %d ionic steps did not converge; these steps are left out",
+            run.group,
+            unconverged,
+            count,
+        )
     ionic.compress(everything=settings.keep_outputs == "all")
     return pairs
 
