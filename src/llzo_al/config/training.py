@@ -24,7 +24,8 @@ class Training(Section):
 
     backend: Literal["auto", "tensorflow", "pytorch"] = "auto"
     """Backend of DeePMD-kit; `auto` takes PyTorch where it finds a GPU and TensorFlow otherwise, and keeps to
-    the backend of the checkpoint where a training goes on from one."""
+    the backend of the checkpoint where a training goes on from one. DeePMD-kit's others are not offered:
+    LAMMPS cannot run a committee of their models (docs/benchmarks.md, Backends)."""
     committee_size: Annotated[int, Field(ge=2, le=16)] = 4
     """Models that differ in their seed only."""
     steps: Count = 400000
