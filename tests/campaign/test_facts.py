@@ -109,10 +109,12 @@ def test_initial_data_and_final_training_count_in_the_times(tmp_path):
         (place.final / "dimers", 1.5, {}),
     ):
         stage.mkdir(parents=True)
-        write_json(stage / "manifest.json", {"wall_s": wall_s, "outputs": {"timings": timings}})
+        outputs = {"timings": timings, "backend": "pytorch", "device": "NVIDIA H200", "learning_curve": "-"}
+        write_json(stage / "manifest.json", {"wall_s": wall_s, "outputs": outputs})
     found = campaign_facts(campaign)
     assert found.initial_times["structures"].wall_s == 1.0
     assert found.initial_times["reference MD"].engine_s == 50.0
     assert (found.initial_times["label"].wall_s, found.initial_times["label"].engine_s) == (6.0, 4.0)
     assert (found.final_times["train"].wall_s, found.final_times["test"].wall_s) == (8.0, 2.0)
     assert found.totals.engine_s == 50.0 + 4.0 + 7.0
+    assert found.totals.trainings == {"pytorch on NVIDIA H200": 1}

@@ -267,7 +267,7 @@ def test_text_is_escaped_everywhere():
     iteration["times"][NASTY] = {"wall_s": 3.0}
     iteration["decision"]["reasons"] = [NASTY]
     iteration["md"]["endings"][0] |= {"run": NASTY, "ended": NASTY}
-    data["totals"] |= {"failures": {NASTY: 1}, "programs": {NASTY: 1}}
+    data["totals"] |= {"failures": {NASTY: 1}, "programs": {NASTY: 1}, "trainings": {NASTY: 1}}
     data["learning_curves"][NASTY] = [{"step": 1, "force_rmse_meV_per_A": 2.0}]
     data["final"]["model_files"] = [NASTY]
     facts = CampaignFacts.model_validate(data)
@@ -440,3 +440,9 @@ def test_the_page_says_which_program_computed_the_labels():
 
     assert told({}) == told({"": 12}) == "nobody"
     assert told({"VASP 6.4.2": 9, "": 2}) == "nobody, computed by VASP 6.4.2 (9), an unknown program (2)"
+
+
+def test_the_page_says_what_the_models_were_trained_with():
+    page = render(empty_facts(totals={"trainings": {"pytorch on NVIDIA H200": 6, "tensorflow on CPU": 2}}))
+    assert "trained with pytorch on NVIDIA H200 (6), tensorflow on CPU (2)" in page
+    assert "trained with" not in render(empty_facts())

@@ -19,9 +19,17 @@ from llzo_al.errors import EngineError, StageError, UserError
 from llzo_al.evaluation.errors import pool
 from llzo_al.progress import read_progress
 from llzo_al.training import backends
+from llzo_al.training.backends import visible_gpus
 from llzo_al.training.checkpoints import find_checkpoints
 from llzo_al.training.lcurve import read_learning_curve
 from llzo_al.training.train import TrainResult, train_model
+
+
+def device_of(backend: str) -> str:
+    """What a backend computes on here, as it says itself."""
+    code = f"from llzo_al.training.engines import make_engine; print(make_engine({backend!r}).device())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +46,8 @@ def test_result_is_a_frozen_and_compressed_model(trained: tuple[Path, TrainResul
     assert (result.model, result.frozen_model) == (f"compressed_model{SUFFIX}", f"frozen_model{SUFFIX}")
     assert result.compressed
     assert (result.backend, result.steps, result.notes) == (BACKEND, 300, ())
+    assert result.device == device_of(BACKEND)
+    assert result.device == "CPU" or visible_gpus()
     assert not result.warm_start
     assert result.resumed_from_step is None
     for name in (result.model, result.frozen_model):
@@ -169,6 +179,19 @@ def test_damaged_data_are_named(tmp_path: Path):
         train_model(inputs, tmp_path / "model")
     with pytest.raises(StageError, match="no system to train on"):
         train_model(small_inputs(tmp_path, training_systems=()), tmp_path / "model")
+
+
+def test_a_gpu_that_the_backend_does_not_see_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if device_of(BACKEND) != "CPU":
+        pytest.skip("the backend sees the GPU")
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 0\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    result = train_model(small_inputs(tmp_path, steps=2), tmp_path / "model")
+    assert result.device == "CPU"
+    (note,) = result.notes
+    assert note.startswith("it ran on the CPU although this machine has a GPU")
 
 
 def test_failure_within_deepmd_names_the_log(tmp_path: Path):

@@ -45,6 +45,7 @@ def test_it_ends_by_its_own_rule_and_says_so(run, report):
     assert report["status"] == "converged"
     assert [iteration["iteration"] for iteration in report["iterations"]] == [0, 1]
     assert "classical reference" in report["method"]
+    assert sum(report["totals"]["trainings"].values()) == 6
     for name in report["final"]["model_files"]:
         assert (root / name).stat().st_size > 10_000
     page = (root / "report" / "index.html").read_text()

@@ -78,7 +78,7 @@ def campaign_facts(campaign: Campaign) -> f.CampaignFacts:
         final=_final(finished, shortfalls) if finished else None,
         initial_times=before,
         final_times=after,
-        totals=_totals(campaign, runs, [before, *(each.times for each in iterations), after]),
+        totals=_totals(campaign, n_closed, runs, [before, *(each.times for each in iterations), after]),
         label_checks=LabelCheckFacts.model_validate(check_campaign_labels(campaign).as_dict()),
         learning_curves=_learning_curves(campaign, n_closed),
         settings=settings_facts(campaign),
@@ -233,7 +233,10 @@ def _final(finished: final.FinishedFinal, shortfalls: tuple[str, ...]) -> f.Fina
 
 
 def _totals(
-    campaign: Campaign, runs: list[dict[str, Any]], times: Iterable[Mapping[str, f.StageTime]]
+    campaign: Campaign,
+    n_closed: int,
+    runs: list[dict[str, Any]],
+    times: Iterable[Mapping[str, f.StageTime]],
 ) -> f.Totals:
     counts = campaign.store.counts(
         force_cap_eV_per_A=campaign.config.dataset.force_cap_eV_per_A, physics=campaign.physics
@@ -258,8 +261,21 @@ def _totals(
         recovered=len(
             attempts.keys() & set(campaign.store.identities(labelled=True, physics=campaign.physics))
         ),
+        trainings=_trainings(campaign, n_closed),
         programs=campaign.store.programs(physics=campaign.physics),
     )
+
+
+def _trainings(campaign: Campaign, n_closed: int) -> dict[str, int]:
+    """Finished trainings by backend and device, those that a change has superseded left out."""
+    parts = [campaign.directory.iteration(number) for number in range(n_closed + 1)]
+    places = [place for part in (*parts, campaign.directory.final) for place in part.glob("train/model-*")]
+    found: Counter[str] = Counter()
+    for place in places:
+        if place.name.removeprefix("model-").isdigit() and (place / MANIFEST).exists():
+            outputs = read_manifest(place)["outputs"]
+            found[f"{outputs['backend']} on {outputs.get('device') or 'an unknown device'}"] += 1
+    return dict(found.most_common())
 
 
 def _learning_curves(campaign: Campaign, n_closed: int) -> dict[str, tuple[f.CurvePoint, ...]]:

@@ -17,9 +17,9 @@ from llzo_al.evaluation.parity import PARITY, write_parity
 from llzo_al.evaluation.potential import evaluate_model
 from llzo_al.process import child_main
 from llzo_al.progress import ProgressFile
-from llzo_al.training.backends import Backend
+from llzo_al.training.backends import Backend, visible_gpus
 from llzo_al.training.checkpoints import Checkpoint, find_checkpoints, remove_checkpoint
-from llzo_al.training.engines import Engine, make_engine
+from llzo_al.training.engines import CPU, Engine, make_engine
 from llzo_al.training.lcurve import (
     LEARNING_CURVE,
     LabelScale,
@@ -40,6 +40,12 @@ def work(spec: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     restart = newest_readable(directory, spec["backend"], engine, notes)
     if notes:
         notes.append("it began anew" if restart is None else f"it went on from step {restart.step}")
+    device = engine.device()
+    if device == CPU and visible_gpus():
+        notes.append(
+            "it ran on the CPU although this machine has a GPU, which the installed "
+            f"{spec['backend']} does not see; llzo-al doctor says more"
+        )
     final = _train(spec, directory, engine, restart, timings, notes)
 
     tic = time.time()
@@ -65,6 +71,7 @@ def work(spec: Mapping[str, Any], directory: Path) -> dict[str, Any]:
         "model": model.name,
         "frozen_model": frozen.name,
         "compressed": model != frozen,
+        "device": device,
         "resumed_from_step": restart.step if restart is not None else None,
         "tests": {kind: summary.as_dict() for kind, summary in tests.items()},
         "timings": timings,

@@ -11,12 +11,16 @@ from typing import Protocol
 from llzo_al.training.backends import MODEL_SUFFIX, Backend
 from llzo_al.training.checkpoints import Checkpoint
 
+CPU = "CPU"
 INPUT = "input.json"
 RESOLVED_INPUT = "out.json"
 
 
 class Engine(Protocol):
     """What a backend does for a training."""
+
+    def device(self) -> str:
+        """Name of the GPU that it computes on, or `CPU`."""
 
     def is_readable(self, checkpoint: Checkpoint) -> bool:
         """Whether every part of the checkpoint can be read."""
@@ -56,6 +60,15 @@ class TensorFlowEngine:
         from deepmd.tf.entrypoints import main
 
         self._main = main.main
+
+    def device(self) -> str:
+        """The first GPU that TensorFlow sees."""
+        from deepmd.tf.env import tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            return CPU
+        return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))
 
     def is_readable(self, checkpoint: Checkpoint) -> bool:
         """Read every variable (with its checksum) and the graph's definition."""
@@ -110,6 +123,13 @@ class PyTorchEngine:
         from deepmd.pt.entrypoints import main
 
         self._main = main.main
+
+    def device(self) -> str:
+        """The device that DeePMD-kit chose."""
+        import torch
+        from deepmd.pt.utils.env import DEVICE
+
+        return torch.cuda.get_device_name(DEVICE) if DEVICE.type == "cuda" else CPU
 
     def is_readable(self, checkpoint: Checkpoint) -> bool:
         """Load the file."""

@@ -40,6 +40,8 @@ class TrainResult:
         DeePMD-kit's learning curve.
     steps
         Training steps done in all.
+    device
+        Name of the GPU that it ran on, or "CPU"; "" for a training of an earlier version.
     tests
         Errors on the held-out systems of each kind of structure.
     timings
@@ -59,6 +61,7 @@ class TrainResult:
     backend: str
     learning_curve: str = LEARNING_CURVE
     steps: int
+    device: str = ""
     tests: Mapping[str, ErrorSummary]
     timings: Mapping[str, float]
     warm_start: bool = False
@@ -127,6 +130,7 @@ def train_model(
         compressed=answer["compressed"],
         backend=backend,
         steps=inputs.steps,
+        device=answer["device"],
         tests={kind: ErrorSummary.from_dict(data) for kind, data in answer["tests"].items()},
         timings=answer["timings"],
         warm_start=plan.init_model is not None,

@@ -123,6 +123,8 @@ class Totals(Fact):
     """Failed attempts at labels by cause, whatever came of the label later."""
     recovered: int = 0
     """Labels that succeeded after a failed attempt."""
+    trainings: dict[str, int] = {}
+    """Numbers of finished trainings by their backend and the device that they ran on."""
     programs: dict[str, int] = {}
     """Numbers of labels by the program that computed them, with its version; "" where it is not known."""
 
