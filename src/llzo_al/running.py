@@ -23,7 +23,7 @@ from llzo_al.campaign.directory import CampaignDirectory, CampaignLock, running_
 from llzo_al.campaign.facts import write_campaign_report
 from llzo_al.campaign.failures import Failure, failures_in_words, read_failures
 from llzo_al.campaign.retrying import fixed_in_words, put_back
-from llzo_al.campaign.run_log import RunLog
+from llzo_al.campaign.run_log import End, RunLog
 from llzo_al.campaign.telling import outcome_in_words
 from llzo_al.config.load import LoadedCampaign, load_campaign
 from llzo_al.dataset.records import Counts
@@ -152,11 +152,15 @@ def _work(campaign: Campaign, launchpad_file: Path | None, here: Sequence[str], 
     stopped = number > 0 and closing.decision(campaign, number - 1).stop
     following = "the final training" if stopped else f"iteration {number}"
     campaign.say("starts" if not place.initial.exists() else f"continues with {following}")
+    ended: End = "by itself"
     try:
         with display.showing():
             driver.run_workflow(campaign, launchpad_file=launchpad_file, here=here, watch=watch)
+    except KeyboardInterrupt:
+        ended = "interrupted"
+        raise
     finally:
-        log.end(memory.peak_MB)
+        log.end(memory.peak_MB, ended)
 
 
 class _Memory:

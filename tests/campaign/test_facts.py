@@ -14,8 +14,9 @@ from llzo_al.campaign import facts, initial
 from llzo_al.campaign.facts import campaign_facts
 from llzo_al.campaign.failures import Failure, record_failure
 from llzo_al.campaign.history import HistoryError
+from llzo_al.campaign.run_log import RunLog
 from llzo_al.dataset.frames import Label
-from llzo_al.files import write_json
+from llzo_al.files import read_json_lines, write_json
 from llzo_al.selection.stopping import Decision
 
 CRASH = Failure(task="iteration 0: MD run 1", message="LAMMPS lost it")
@@ -66,6 +67,24 @@ def test_a_campaign_that_runs_has_not_failed(tmp_path):
     assert running.reasons == (told, "no iteration is closed yet")
     with held(campaign, os.getpid()):  # the run's own report, at its end
         assert campaign_facts(campaign).status == "failed"
+
+
+def test_a_run_that_was_cut_short_has_not_failed_of_what_it_carried_on_without(tmp_path):
+    campaign = make_tiny(tmp_path)
+    record_failure(campaign.directory.failures, CRASH)
+    for end, status in (("interrupted", "stopped"), ("by itself", "failed")):
+        RunLog(campaign.directory).end(100.0, end)
+        found = campaign_facts(campaign)
+        assert (found.status, found.reasons[0]) == (status, "iteration 0: MD run 1: LAMMPS lost it")
+    RunLog(campaign.directory).beat(100.0)  # and no more
+    assert campaign_facts(campaign).status == "stopped"
+    RunLog(campaign.directory).end(100.0, "by itself")  # begins with entering the killed one
+    assert [run["ended"] for run in read_json_lines(campaign.directory.runs)] == [
+        "interrupted",
+        "by itself",
+        "killed",
+        "by itself",
+    ]
 
 
 @pytest.mark.parametrize("shortfalls", [[], ["the final potential's force RMSE 160 > 150 meV/Å"]])

@@ -21,7 +21,7 @@ def place(tmp_path, monkeypatch):
 def test_a_run_that_ends_is_one_line(place):
     log = RunLog(place)
     log.beat(10.0)
-    log.end(12.5)
+    log.end(12.5, "by itself")
     (line,) = read_json_lines(place.runs)
     assert line["peak_memory_MB"] == 12.5
     assert 0 <= line["wall_s"] < 60
@@ -36,7 +36,7 @@ def test_a_killed_run_counts_up_to_its_last_sign(place):
     killed.beat(20.0)
     del killed
     assert read_json_lines(place.runs) == []
-    RunLog(place).end(5.0)
+    RunLog(place).end(5.0, "by itself")
     assert [line["peak_memory_MB"] for line in read_json_lines(place.runs)] == [20.0, 5.0]
 
 
@@ -44,7 +44,7 @@ def test_a_run_killed_while_it_enters_the_list_counts_once(place):
     log = RunLog(place)
     log.beat(10.0)
     sign = (place.logs / "run.json").read_bytes()
-    log.end(10.0)
+    log.end(10.0, "by itself")
     (place.logs / "run.json").write_bytes(sign)
     RunLog(place)
     assert len(read_json_lines(place.runs)) == 1
@@ -52,5 +52,5 @@ def test_a_run_killed_while_it_enters_the_list_counts_once(place):
 
 def test_a_damaged_sign_is_no_obstacle(place):
     (place.logs / "run.json").write_text("{")
-    RunLog(place).end(1.0)
+    RunLog(place).end(1.0, "by itself")
     assert len(read_json_lines(place.runs)) == 1

@@ -7,6 +7,7 @@ from model_checks import ELEMENTS, HERE, by_name, charge, counts, same_where_bot
 from llzo_al.config.initial_data import Variants
 from llzo_al.errors import UserError
 from llzo_al.structures.library import load_structure
+from llzo_al.structures.models import variants
 from llzo_al.structures.models.sites import site_labels
 from llzo_al.structures.models.variants import variant_frames
 
@@ -100,6 +101,21 @@ def test_an_arrangement_depends_on_its_name_only():
     assert first.provenance.group != second.provenance.group
     other = frames(lithium_changes=[-2], copies=2, seed=2)
     assert not np.array_equal(first.positions_A, next(iter(other.values())).positions_A)
+
+
+def test_atoms_are_inserted_anew_where_one_of_them_found_no_room(monkeypatch):
+    place, rooms = variants.Voids.place, []
+
+    def second_finds_none(self, random):
+        position, room_A = place(self, random)
+        rooms.append(-0.001 if len(rooms) == 1 else room_A)
+        return position, rooms[-1]
+
+    monkeypatch.setattr(variants.Voids, "place", second_finds_none)
+    (frame,) = frames(lithium_changes=[2]).values()
+    assert len(rooms) == 2 + 3
+    assert (frame.symbols.count("Li"), frame.symbols.count("O")) == (58, 97)
+    assert frame.provenance.details["room_beyond_limits_A"] == pytest.approx(min(rooms[2:]), abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from llzo_al.campaign.directory import driven, running_process
 from llzo_al.campaign.failures import failures_in_words, read_failures
 from llzo_al.campaign.history import HistoryError, coverage_history
 from llzo_al.campaign.label_checks import check_campaign_labels
+from llzo_al.campaign.run_log import last_end
 from llzo_al.campaign.settings_facts import settings_facts, versions_of_runs
 from llzo_al.campaign.stage_times import final_times, initial_times, iteration_times
 from llzo_al.campaign.telling import losses_in_words
@@ -100,7 +101,8 @@ def _status(
         return ("converged" if converged else "not converged"), reasons
     if _driven_by_another(campaign):
         return "running", (*failures, *reasons)
-    return ("failed" if failures else "stopped"), (*failures, *reasons)
+    cut_short = last_end(campaign.directory) in ("interrupted", "killed")
+    return ("failed" if failures and not cut_short else "stopped"), (*failures, *reasons)
 
 
 def _driven_by_another(campaign: Campaign) -> bool:

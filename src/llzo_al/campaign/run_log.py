@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from llzo_al.campaign.directory import CampaignDirectory
 from llzo_al.campaign.settings_facts import installed_versions
@@ -14,6 +15,21 @@ from llzo_al.files import read_json, read_json_lines, write_json
 
 INTERVAL_S = 10.0
 """How often a run writes down that it lives."""
+
+End = Literal["by itself", "interrupted", "killed"]
+"""How a run ended; it was interrupted by a signal that let it tidy up."""
+
+
+def last_end(directory: CampaignDirectory) -> End | None:
+    """How the latest run ended; None if there was none, or if an earlier version did not say."""
+    if _current(directory).exists():
+        return "killed"
+    runs = read_json_lines(directory.runs)
+    return runs[-1].get("ended") if runs else None
+
+
+def _current(directory: CampaignDirectory) -> Path:
+    return directory.logs / "run.json"
 
 
 class RunLog:
@@ -27,7 +43,7 @@ class RunLog:
 
     def __init__(self, directory: CampaignDirectory) -> None:
         self._runs = directory.runs
-        self._current = directory.logs / "run.json"
+        self._current = _current(directory)
         if self._current.exists():
             with suppress(StageError):  # damaged: that run is not counted
                 self._add(read_json(self._current))
@@ -40,14 +56,15 @@ class RunLog:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + INTERVAL_S
             with suppress(OSError):  # a full disk is told by what needs it
-                write_json(self._current, self._line(peak_memory_MB))
+                write_json(self._current, self._line(peak_memory_MB, "killed"))
 
-    def end(self, peak_memory_MB: float) -> None:
+    def end(self, peak_memory_MB: float, ended: End) -> None:
         """Enter the run, which ends, into the list."""
-        self._add(self._line(peak_memory_MB))
+        self._add(self._line(peak_memory_MB, ended))
 
-    def _line(self, peak_memory_MB: float) -> dict[str, Any]:
+    def _line(self, peak_memory_MB: float, ended: End) -> dict[str, Any]:
         return {
+            "ended": ended,
             "started": self._started,
             "wall_s": time.time() - self._started,
             "peak_memory_MB": peak_memory_MB,

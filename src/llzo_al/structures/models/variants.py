@@ -39,6 +39,8 @@ INSERTION_LIMITS_A: dict[Pair, float] = {
 """Shortest distances of inserted atoms (angstrom): what the voids of the garnet framework offer."""
 
 _TRIES = 200
+_INSERTIONS = 10
+"""How often atoms are inserted anew where one of them found no room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +139,11 @@ def _variant(
     if source.substitution_compensation == "lithium":
         lithium -= added // formal_charge_e("Li", where=where)
     oxygen = change // 2 if source.compensation == "oxygen" else 0
-    rooms = []
     for element, number in (("Li", lithium), ("O", oxygen)):
         if number < 0:
             atoms = _without(atoms, element, -number, random, where)
-        for _ in range(number):
-            atoms, room_A = _with(atoms, element, parent.limits, random, where)
-            rooms.append(room_A)
+    added_atoms = ["Li"] * max(lithium, 0) + ["O"] * max(oxygen, 0)
+    atoms, rooms = _inserted(atoms, added_atoms, parent.limits, random, where)
     symbols = atoms.get_chemical_symbols()
     details: dict[str, Any] = {
         "parent": parent.cell,
@@ -223,17 +223,29 @@ def _without(atoms: Atoms, element: str, number: int, random: np.random.Generato
     return kept
 
 
-def _with(
-    atoms: Atoms, element: str, limits: dict[Pair, float], random: np.random.Generator, where: str
-) -> tuple[Atoms, float]:
-    position, room_A = Voids(atoms, element, limits).place(random)
-    if room_A < 0:
-        raise UserError(
-            f"{where}: no room for another {element}: the best place is {-room_A:.2f} angstrom within the "
-            f"shortest distances of min_distances_A ({_limits_text(element, limits)}); lower them, or insert "
-            "fewer"
-        )
-    return atoms + Atoms(element, positions=[position]), room_A
+def _inserted(
+    atoms: Atoms,
+    elements: Sequence[str],
+    limits: dict[Pair, float],
+    random: np.random.Generator,
+    where: str,
+) -> tuple[Atoms, list[float]]:
+    """The atoms with others put into voids, and the room of each; where one has none, all are drawn again."""
+    for _ in range(_INSERTIONS):
+        filled, rooms = atoms, []
+        for element in elements:
+            position, room_A = Voids(filled, element, limits).place(random)
+            if room_A < 0:
+                break
+            filled = filled + Atoms(element, positions=[position])
+            rooms.append(room_A)
+        else:
+            return filled, rooms
+    raise UserError(
+        f"{where}: no room for another {element} after {len(rooms)} of {len(elements)} inserted atoms: the "
+        f"best place is {-room_A:.2g} angstrom within the shortest distances of min_distances_A "
+        f"({_limits_text(element, limits)}); lower them, or insert fewer"
+    )
 
 
 def _limits_text(element: str, limits: dict[Pair, float]) -> str:
