@@ -23,7 +23,7 @@ from llzo_al.campaign.telling import errors_in_words
 from llzo_al.errors import UpstreamError
 from llzo_al.evaluation.errors import ErrorSummary, pool
 from llzo_al.evaluation.parity import PARITY, Parity, read_parity
-from llzo_al.files import finished, run_stage
+from llzo_al.files import finished, replacing, run_stage
 
 
 def final_dataset(campaign: Campaign) -> ExportedDataset:
@@ -75,9 +75,8 @@ def _gather(campaign: Campaign, models: Sequence[TrainedModel]) -> list[str]:
     names = []
     for model in models:
         target = place / f"model-{model.index}{model.file.suffix}"
-        temporary = target.with_name(f".{target.name}.tmp")
-        shutil.copyfile(model.file, temporary)
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            shutil.copyfile(model.file, temporary)
         names.append(target.name)
     for old in place.glob("model-*"):
         if old.name not in names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from llzo_al.config.labelling import Labelling
 from llzo_al.dataset.frames import Frame, Label
 from llzo_al.dataset.identity import canonical, structure_hash
 from llzo_al.errors import UserError
-from llzo_al.files import fingerprint, sync_directory, write_json
+from llzo_al.files import fingerprint, replacing, write_json
 from llzo_al.labelling.base import Labeller, make_labeller
 from llzo_al.structures.decorrelation import decorrelated
 from llzo_al.structures.overview import draw_overview
@@ -160,22 +159,14 @@ def _run_name(run: MDRun | RelaxationRun, labeller: Labeller) -> str:
 
 def _write(made: Iterator[_Labelled], path: Path, summary: Summary, tell: Callable[[int], object]) -> int:
     """Write frames one by one, atomically as a whole; how many had a label."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     labelled = 0
-    try:
-        with temporary.open("w", encoding="utf-8") as handle:
-            for count, (frame, label) in enumerate(made, start=1):
-                _write_frame(handle, frame, label)
-                summary.add(frame)
-                labelled += label is not None
-                if count % TOLD_EVERY == 0:
-                    tell(count)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        for count, (frame, label) in enumerate(made, start=1):
+            _write_frame(handle, frame, label)
+            summary.add(frame)
+            labelled += label is not None
+            if count % TOLD_EVERY == 0:
+                tell(count)
     return labelled
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from llzo_al.coverage.environments import Float32Array
+from llzo_al.files import replacing
 
 _log = logging.getLogger(__name__)
 
@@ -74,11 +74,5 @@ class DescriptorCache:
             blocks = [values[symbol] for values in self._known.values()]
             arrays[f"counts_{symbol}"] = np.array([len(block) for block in blocks], dtype=np.int64)
             arrays[f"values_{symbol}"] = np.concatenate(blocks)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as handle:
-                np.savez(handle, **arrays)  # type: ignore[arg-type]
-            temporary.replace(self._path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(self._path) as temporary, temporary.open("wb") as handle:
+            np.savez(handle, **arrays)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from llzo_al.coverage.pca import PrincipalSpace
 from llzo_al.errors import StageError
+from llzo_al.files import replacing
 
 _VERSION = 1
 
@@ -59,13 +59,8 @@ def write_frames(path: Path, frames: Mapping[str, ReferenceFrame]) -> None:
         for symbol, frame in frames.items()
         for name, array in frame.arrays().items()
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            np.savez(handle, version=np.array(_VERSION), **arrays)  # type: ignore[arg-type]
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        np.savez(handle, version=np.array(_VERSION), **arrays)  # type: ignore[arg-type]
 
 
 def read_frames(path: Path) -> dict[str, ReferenceFrame]:

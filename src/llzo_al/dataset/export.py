@@ -18,7 +18,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from llzo_al.dataset.frames import FloatArray, Frame, Label
 from llzo_al.dataset.records import Record
 from llzo_al.errors import StageError, UserError
-from llzo_al.files import read_json, sync_directory, write_json
+from llzo_al.files import read_json, replacing, sync_directory, write_json
 
 INDEX = "systems.json"
 """File beside the DeePMD systems: the identities of each system's frames, in order."""
@@ -97,18 +97,9 @@ def write_extxyz(records: Sequence[Record], path: Path) -> None:
     StageError
         If a record has no label.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as handle:
-            for record in records:
-                ase.io.write(handle, labelled_atoms(record), format="extxyz")
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        for record in records:
+            ase.io.write(handle, labelled_atoms(record), format="extxyz")
 
 
 def labelled_atoms(record: Record) -> Atoms:

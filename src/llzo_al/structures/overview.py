@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from llzo_al.files import replacing
 from llzo_al.structures.summary import KindSummary, Summary
 
 _MOST_KINDS = 8
@@ -39,9 +40,8 @@ def draw_overview(summary: Summary, path: Path, *, title: str) -> None:
             handles, labels = left.get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
         figure.suptitle(title, fontsize=10)
-        temporary = path.with_name(f".{path.name}.tmp")
-        figure.savefig(temporary, format="png", dpi=150)
-    temporary.replace(path)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
 
 
 def _largest(summary: Summary) -> dict[str, KindSummary]:

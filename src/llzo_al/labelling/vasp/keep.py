@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 from pathlib import Path
+
+from llzo_al.files import replacing
 
 KEPT = "outputs"
 """Folder beside the folder of all jobs, for what outlives them."""
@@ -27,26 +28,20 @@ def keep_outputs(directory: Path, archive: Path, *, max_MB: float) -> None:
     max_MB
         Largest archive (10^6 bytes).
     """
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    partial = archive.with_name(f".{archive.name}.{os.getpid()}.partial")
     files = sorted(
         (path for path in directory.iterdir() if path.is_file() and not path.name.startswith(_NEVER)),
         key=lambda path: (path.stat().st_size, path.name),
     )
     left_out: list[str] = []
-    try:
-        with tarfile.open(partial, "w:gz", compresslevel=6) as tar:
-            for path in files:
-                # Text shrinks to about a fifth; what is added is measured, what comes is estimated.
-                expected = partial.stat().st_size + path.stat().st_size / 5
-                if left_out or expected > max_MB * 1e6:
-                    left_out.append(f"{path.name} ({path.stat().st_size} bytes)")
-                else:
-                    tar.add(path, arcname=path.name)
-            if left_out:
-                note = directory / "LEFT_OUT"
-                note.write_text("\n".join(left_out) + "\n", encoding="utf-8")
-                tar.add(note, arcname=note.name)
-        partial.replace(archive)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(archive) as partial, tarfile.open(partial, "w:gz", compresslevel=6) as tar:
+        for path in files:
+            # Text shrinks to about a fifth; what is added is measured, what comes is estimated.
+            expected = partial.stat().st_size + path.stat().st_size / 5
+            if left_out or expected > max_MB * 1e6:
+                left_out.append(f"{path.name} ({path.stat().st_size} bytes)")
+            else:
+                tar.add(path, arcname=path.name)
+        if left_out:
+            note = directory / "LEFT_OUT"
+            note.write_text("\n".join(left_out) + "\n", encoding="utf-8")
+            tar.add(note, arcname=note.name)
