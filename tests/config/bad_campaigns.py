@@ -231,7 +231,7 @@ BAD = {
         "  steps: 1000",
         "  backend: torch",
         13,
-        "training.backend: 'torch' given; allowed: one of auto, tensorflow, pytorch; did you mean pytorch?",
+        "training.backend: 'torch' given; allowed: one of auto, tensorflow, pytorch, pytorch-exportable; did you mean pytorch?",
     ),
     "wrong word or list": (
         "  steps: 1000",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from llzo_al.errors import EngineError, StageError, UserError
 from llzo_al.evaluation.errors import pool
 from llzo_al.progress import read_progress
 from llzo_al.training import backends
-from llzo_al.training.backends import visible_gpus
+from llzo_al.training.backends import Backend, visible_gpus
 from llzo_al.training.checkpoints import find_checkpoints
 from llzo_al.training.lcurve import read_learning_curve
 from llzo_al.training.train import TrainResult, train_model
@@ -137,7 +138,7 @@ def test_killed_training_continues_from_its_last_whole_checkpoint(
     (directory / "model.ckpt-449.index").write_bytes(b"half")
 
     # Continued on a node where "auto" would choose the other backend.
-    monkeypatch.setattr(backends, "available_backends", lambda: ("tensorflow", "pytorch"))
+    monkeypatch.setattr(backends, "available_backends", lambda: get_args(Backend))
     monkeypatch.setattr(backends, "visible_gpus", lambda: ("0",) if BACKEND == "tensorflow" else ())
     inputs = replace(inputs, settings=small_settings(backend="auto", checkpoint_steps=27))
     result = train_model(inputs, directory)

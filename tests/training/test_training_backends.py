@@ -62,6 +62,16 @@ def test_no_backend_at_all(machine):
         choose_backend("auto")
 
 
+def test_exported_models_take_a_compiler(machine, monkeypatch):
+    machine(installed=("pytorch", "pytorch-exportable"))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match=r"finds no C\+\+ compiler"):
+        choose_backend("pytorch-exportable")
+    monkeypatch.setenv("CXX", "sh")
+    assert choose_backend("pytorch-exportable") == "pytorch-exportable"
+    assert choose_backend("auto") == "pytorch"
+
+
 def test_unknown_backend(machine):
     machine(installed=("tensorflow",))
     with pytest.raises(UserError, match="'jax' is none of auto, tensorflow, pytorch"):

@@ -119,6 +119,14 @@ def test_wrong_overrides_end_in_one_message_with_deepmds(overrides: dict, messag
         check_settings(Training(overrides=overrides), ["Li", "O"])
 
 
+def test_a_net_for_each_pair_of_elements_is_refused_where_it_cannot_be_frozen():
+    with pytest.raises(UserError, match=r"training\.backend: .*set type_one_side to true"):
+        check_settings(Training(backend="pytorch-exportable"), ["Li", "O"])
+    one_side = {"model": {"descriptor": {"type_one_side": True}}}
+    check_settings(Training(backend="pytorch-exportable", overrides=one_side), ["Li", "O"])
+    check_settings(Training(backend="pytorch"), ["Li", "O"])
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from llzo_al.config.training import Training
-from llzo_al.training.backends import MODEL_SUFFIX, available_backends
+from llzo_al.training.backends import MODEL_SUFFIX, Backend, available_backends, choose_backend
+from llzo_al.training.inputs import merge
 from llzo_al.training.train import TrainInputs
 
 ELEMENTS = ("Li", "O")
-BACKEND = available_backends()[0]
+BACKEND: Backend = choose_backend(os.environ.get("LLZO_AL_BACKEND", available_backends()[0]))
+"""What the trainings of the tests use; the variable names another one that is installed."""
 SUFFIX = MODEL_SUFFIX[BACKEND]
 SMALL = {
     "backend": BACKEND,
@@ -22,6 +25,8 @@ SMALL = {
     "fitting_neurons": [8, 8],
     "compress": False,
 }
+_ONE_SIDE = {"model": {"descriptor": {"type_one_side": True}}}
+_NEEDED = _ONE_SIDE if BACKEND == "pytorch-exportable" else {}
 
 
 def write_system(
@@ -55,7 +60,8 @@ def write_system(
 
 def small_settings(**changes: Any) -> Training:
     """A network that trains in no time."""
-    return Training(**(SMALL | changes))
+    overrides = merge(_NEEDED, changes.pop("overrides", {}))
+    return Training(**(SMALL | changes), overrides=overrides)
 
 
 def small_inputs(directory: Path, **changes: Any) -> TrainInputs:

@@ -22,10 +22,11 @@ class Training(Section):
         at_most("warm_start_learning_rate_end", "warm_start_learning_rate"),
     )
 
-    backend: Literal["auto", "tensorflow", "pytorch"] = "auto"
+    backend: Literal["auto", "tensorflow", "pytorch", "pytorch-exportable"] = "auto"
     """Backend of DeePMD-kit; `auto` takes PyTorch where it finds a GPU and TensorFlow otherwise, and keeps to
-    the backend of the checkpoint where a training goes on from one. DeePMD-kit's others are not offered:
-    LAMMPS cannot run a committee of their models (docs/benchmarks.md, Backends)."""
+    the backend of the checkpoint where a training goes on from one. `pytorch-exportable` freezes into `.pt2`,
+    which takes a C++ compiler and, for the default descriptor, `type_one_side: true`. DeePMD-kit's others are
+    not offered: LAMMPS cannot run a committee of their models (docs/benchmarks.md, Backends)."""
     committee_size: Annotated[int, Field(ge=2, le=16)] = 4
     """Models that differ in their seed only."""
     steps: Count = 400000

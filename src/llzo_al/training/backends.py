@@ -11,14 +11,18 @@ from typing import Literal, get_args
 from llzo_al.errors import UserError
 from llzo_al.install import install_command
 
-Backend = Literal["tensorflow", "pytorch"]
-MODEL_SUFFIX: dict[Backend, str] = {"tensorflow": ".pb", "pytorch": ".pth"}
+Backend = Literal["tensorflow", "pytorch", "pytorch-exportable"]
+MODEL_SUFFIX: dict[Backend, str] = {"tensorflow": ".pb", "pytorch": ".pth", "pytorch-exportable": ".pt2"}
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 """Environment variable that says which GPUs a process may use."""
 
-_MODULES: dict[Backend, str] = {"tensorflow": "tensorflow", "pytorch": "torch"}
-_EXTRAS: dict[Backend, str] = {"tensorflow": "cpu", "pytorch": "torch"}
+_MODULES: dict[Backend, str] = {
+    "tensorflow": "tensorflow",
+    "pytorch": "torch",
+    "pytorch-exportable": "torch",
+}
+_EXTRAS: dict[Backend, str] = {"tensorflow": "cpu", "pytorch": "torch", "pytorch-exportable": "torch"}
 
 
 def available_backends() -> tuple[Backend, ...]:
@@ -85,6 +89,11 @@ def choose_backend(setting: str, *, begun: Backend | None = None) -> Backend:
             raise UserError(
                 f"training.backend: {name} is not installed; install it with {_install(name)}, or choose "
                 f"another (installed: {', '.join(installed) or 'none'})"
+            )
+        if name == "pytorch-exportable" and shutil.which(os.environ.get("CXX", "g++")) is None:
+            raise UserError(
+                "training.backend: pytorch-exportable compiles its models and finds no C++ compiler; install "
+                "g++, name one in CXX, or use pytorch"
             )
         backend: Backend = name
         return backend

@@ -13,6 +13,7 @@ PREFIX = "model.ckpt"
 _PARTS: dict[Backend, tuple[str, ...]] = {
     "tensorflow": (".index", ".meta", ".data-00000-of-00001"),
     "pytorch": (".pt",),
+    "pytorch-exportable": (".pt",),
 }
 
 
@@ -47,7 +48,7 @@ def find_checkpoints(directory: Path, backend: Backend) -> list[Checkpoint]:
             continue
         prefix = directory / match[1]
         if all(prefix.with_name(prefix.name + part).exists() for part in parts):
-            target = path if backend == "pytorch" else prefix
+            target = prefix if backend == "tensorflow" else path
             found.append(Checkpoint(step=int(match[2]), path=target))
     return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True)
 

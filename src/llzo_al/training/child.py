@@ -107,7 +107,9 @@ def _train(
         return restart
     begin = 0 if restart is None else restart.step
     if restart is not None:
-        truncate_learning_curve(directory / LEARNING_CURVE, before_step=begin)
+        # All but PyTorch-exportable write the line of the step that they continue at again.
+        kept = begin + 1 if spec["backend"] == "pytorch-exportable" else begin
+        truncate_learning_curve(directory / LEARNING_CURVE, before_step=kept)
     scale = LabelScale(**spec["label_scale"])
     progress = ProgressFile(
         Path(spec["progress"]) if spec["progress"] else None,

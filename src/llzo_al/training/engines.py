@@ -5,6 +5,7 @@ Paths are relative to the working directory, as for the command line.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -50,7 +51,9 @@ class Engine(Protocol):
 
 def make_engine(backend: Backend) -> Engine:
     """Import the framework and return its commands."""
-    return TensorFlowEngine() if backend == "tensorflow" else PyTorchEngine()
+    if backend == "tensorflow":
+        return TensorFlowEngine()
+    return PyTorchEngine() if backend == "pytorch" else PyTorchExportableEngine()
 
 
 class TensorFlowEngine:
@@ -119,10 +122,17 @@ class TensorFlowEngine:
 class PyTorchEngine:
     """``dp --pt``."""
 
+    flag = "--pt"
+    suffix = MODEL_SUFFIX["pytorch"]
+
     def __init__(self) -> None:
+        self._main = self._entry()
+
+    def _entry(self) -> Callable[[list[str]], None]:
         from deepmd.pt.entrypoints import main
 
-        self._main = main.main
+        entry: Callable[[list[str]], None] = main.main
+        return entry
 
     def device(self) -> str:
         """The device that DeePMD-kit chose."""
@@ -146,25 +156,41 @@ class PyTorchEngine:
     def train(
         self, *, restart: Checkpoint | None, init_model: str | None, min_distance_A: float | None
     ) -> None:
-        """``dp --pt train``."""
+        """``dp train``."""
         self._main(
             train_arguments(
-                "--pt", restart=restart, init_model=init_model, skip_neighbor_stat=min_distance_A is not None
+                self.flag,
+                restart=restart,
+                init_model=init_model,
+                skip_neighbor_stat=min_distance_A is not None,
             )
         )
 
     def freeze(self, checkpoint: Checkpoint, output: str) -> Path:
-        """``dp --pt freeze``; some model families choose the ``.pt2`` format by themselves."""
-        path = Path(output + MODEL_SUFFIX["pytorch"])
-        self._main(["--pt", "freeze", "-c", str(checkpoint.path), "-o", str(path)])
+        """``dp freeze``; some model families choose the ``.pt2`` format by themselves."""
+        path = Path(output + self.suffix)
+        self._main([self.flag, "freeze", "-c", str(checkpoint.path), "-o", str(path)])
         exported = path.with_suffix(".pt2")
         return exported if not path.exists() and exported.exists() else path
 
     def compress(self, frozen: Path, output: str) -> Path:
-        """``dp --pt compress``."""
-        path = Path(output + MODEL_SUFFIX["pytorch"])
-        self._main(["--pt", "compress", "-i", str(frozen), "-o", str(path), "-t", INPUT])
+        """``dp compress``."""
+        path = Path(output + self.suffix)
+        self._main([self.flag, "compress", "-i", str(frozen), "-o", str(path), "-t", INPUT])
         return path
+
+
+class PyTorchExportableEngine(PyTorchEngine):
+    """``dp --pt-expt``, which freezes into a model that a C++ compiler translated."""
+
+    flag = "--pt-expt"
+    suffix = MODEL_SUFFIX["pytorch-exportable"]
+
+    def _entry(self) -> Callable[[list[str]], None]:
+        from deepmd.pt_expt.entrypoints import main
+
+        entry: Callable[[list[str]], None] = main.main
+        return entry
 
 
 def train_arguments(

@@ -209,7 +209,33 @@ def check_settings(settings: Training, elements: Sequence[str]) -> None:
         If DeePMD-kit refuses it, or the overrides set a key that is the program's own.
     """
     system = SystemSize(path=Path("system"), n_frames=1, n_atoms=1)
-    check_input(make_input(settings, elements=elements, systems=[system], steps=settings.steps, seed=1))
+    data = make_input(settings, elements=elements, systems=[system], steps=settings.steps, seed=1)
+    check_backend(check_input(data), settings.backend)
+
+
+def check_backend(data: Mapping[str, Any], backend: str) -> None:
+    """Refuse what a backend cannot make a model of, before a step is run.
+
+    Parameters
+    ----------
+    data
+        What `check_input` returned.
+    backend
+        The backend; "auto" never chooses one that a network may be refused by.
+
+    Raises
+    ------
+    UserError
+        If the backend is PyTorch-exportable and the embedding has a net for each pair of elements: its code
+        for that (as of DeePMD-kit 3.2.0) cannot be traced, so that the trained model could not be frozen.
+    """
+    descriptor = neighbor_descriptor(data)
+    if backend == "pytorch-exportable" and descriptor is not None and not descriptor["type_one_side"]:
+        raise UserError(
+            "training.backend: pytorch-exportable cannot freeze a se_e2_a descriptor with an embedding net "
+            "for each pair of elements; set type_one_side to true (overrides: {model: {descriptor: "
+            "{type_one_side: true}}}), or use pytorch"
+        )
 
 
 def neighbor_descriptor(data: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -18,7 +18,14 @@ from llzo_al.files import file_hash, fingerprint, read_json
 from llzo_al.training.backends import Backend
 from llzo_al.training.checkpoints import find_checkpoints
 from llzo_al.training.engines import RESOLVED_INPUT
-from llzo_al.training.inputs import AUTO, SystemSize, check_input, make_input, neighbor_descriptor
+from llzo_al.training.inputs import (
+    AUTO,
+    SystemSize,
+    check_backend,
+    check_input,
+    make_input,
+    neighbor_descriptor,
+)
 from llzo_al.training.lcurve import LabelScale
 from llzo_al.training.neighbors import Neighbors, count_neighbors
 
@@ -113,7 +120,9 @@ def make_plan(inputs: TrainInputs, backend: Backend) -> Plan:
         steps=inputs.steps,
         seed=inputs.seed,
     )
-    descriptor = neighbor_descriptor(check_input(draft()))
+    checked = check_input(draft())
+    check_backend(checked, backend)
+    descriptor = neighbor_descriptor(checked)
     neighbors = None
     if descriptor is not None:
         neighbors = count_neighbors(systems, elements=inputs.elements, cutoff_A=descriptor["rcut"])

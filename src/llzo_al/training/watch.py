@@ -24,7 +24,7 @@ from llzo_al.training.lcurve import (
 
 INTERVAL_S = 0.25
 _STARTED = ("start training", "Start to train")
-_LOGGERS = ("deepmd.tf.train.trainer", "deepmd.pt.train.training")
+_LOGGERS = ("deepmd.tf.train.trainer", "deepmd.pt.train.training", "deepmd.pt_expt.train.training")
 
 
 class CurveWatch:
