@@ -47,7 +47,6 @@ SET_ELSEWHERE: Mapping[str, str] = {
 _ALIASES = {"ENMAX": "ENCUT"}
 
 
-@cache
 def known_tags() -> Mapping[str, Mapping[str, Any]]:
     """VASP's tags with their types, from pymatgen's list.
 
@@ -57,9 +56,14 @@ def known_tags() -> Mapping[str, Mapping[str, Any]]:
     for place in spec.submodule_search_locations or () if spec is not None else ():
         path = Path(place) / "io" / "vasp" / "incar_parameters.json"
         if path.exists():
-            tags: dict[str, Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-            return tags
+            return _read(path)
     return {}
+
+
+@cache
+def _read(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    tags: dict[str, Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return tags
 
 
 def canonical_tags(tags: Mapping[str, Any]) -> dict[str, Any]:
