@@ -21,7 +21,10 @@ End = Literal["by itself", "interrupted", "killed"]
 
 
 def last_end(directory: CampaignDirectory) -> End | None:
-    """How the latest run ended; None if there was none, or if an earlier version did not say."""
+    """How the latest run ended; None if there was none, or if an earlier version did not say.
+
+    Of a run that still lives it says "killed": whether there is one is for the campaign's lock to say.
+    """
     if _current(directory).exists():
         return "killed"
     runs = read_json_lines(directory.runs)

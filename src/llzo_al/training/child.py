@@ -107,9 +107,8 @@ def _train(
         return restart
     begin = 0 if restart is None else restart.step
     if restart is not None:
-        # All but PyTorch-exportable write the line of the step that they continue at again.
-        kept = begin + 1 if spec["backend"] == "pytorch-exportable" else begin
-        truncate_learning_curve(directory / LEARNING_CURVE, before_step=kept)
+        before = begin if engine.repeats_line else begin + 1
+        truncate_learning_curve(directory / LEARNING_CURVE, before_step=before)
     scale = LabelScale(**spec["label_scale"])
     progress = ProgressFile(
         Path(spec["progress"]) if spec["progress"] else None,

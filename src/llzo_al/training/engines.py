@@ -18,7 +18,15 @@ RESOLVED_INPUT = "out.json"
 
 
 class Engine(Protocol):
-    """What a backend does for a training."""
+    """What a backend does for a training.
+
+    Attributes
+    ----------
+    repeats_line
+        Whether a restarted training writes the learning curve's line of the step that it continues at again.
+    """
+
+    repeats_line: bool
 
     def device(self) -> str:
         """Name of the GPU that it computes on, or `CPU`."""
@@ -58,6 +66,8 @@ def make_engine(backend: Backend) -> Engine:
 
 class TensorFlowEngine:
     """``dp --tf``."""
+
+    repeats_line = True
 
     def __init__(self) -> None:
         from deepmd.tf.entrypoints import main
@@ -122,6 +132,7 @@ class TensorFlowEngine:
 class PyTorchEngine:
     """``dp --pt``."""
 
+    repeats_line = True
     flag = "--pt"
     suffix = MODEL_SUFFIX["pytorch"]
 
@@ -183,6 +194,7 @@ class PyTorchEngine:
 class PyTorchExportableEngine(PyTorchEngine):
     """``dp --pt-expt``, which freezes into a model that a C++ compiler translated."""
 
+    repeats_line = False
     flag = "--pt-expt"
     suffix = MODEL_SUFFIX["pytorch-exportable"]
 
